@@ -1,6 +1,6 @@
 """The cost of a cold start, as a multiple of the cold start of an empty function: ``make bench-cold``.
 
-For each measurement the packaged zip starts under the runtime client of AWS. It answers its first exchange or its first
+For each measurement the packaged zip starts under the runtime client of AWS. The function answers one exchange or one
 signed call, with a local database on loopback. Only the CPU time of the function's process counts, from its start to
 its answer. AWS calls use plain HTTP. One row uses TLS with the system's certificates, as in AWS. The measurements
 take turns, so that a busy machine affects all of them.
@@ -122,7 +122,7 @@ def owner(module: str) -> str:
 
 
 def imported(look: str) -> Iterator[tuple[str, int]]:
-    """Read ``-X importtime``: every requested module, found or not, and its own microseconds."""
+    """Read ``-X importtime``: every requested module, found or not, and the microseconds of only this module."""
     for line in look.splitlines():
         columns = line.removeprefix("import time:").split("|")
         if line.startswith("import time:") and len(columns) == 3 and columns[0].strip().isdecimal():

@@ -30,7 +30,7 @@ OPERATIONS: Mapping[str, Habits] = {
 
 EVERYTHING = Habits()
 LOGIN_ALONE = replace(EVERYTHING, safe_calls=0, changing_calls=0)
-"""The part that the other products offer: logins and renewals. They do not carry the calls to the app's own routes."""
+"""The part that the other products offer: logins and renewals, without the calls to the app's own routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ GROUPS = {
 
 
 def operations_table(prices: Mapping[str, float]) -> list[list[str]]:
-    """Make the table of a million of each operation."""
+    """Make the table with the cost of a million operations of each kind."""
     rows = [["a million of", *GROUPS, "in all"]]
     for name, habits in OPERATIONS.items():
         lines = per_million(habits, prices)

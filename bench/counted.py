@@ -1,7 +1,7 @@
 """The program that ``bench/instructions.py`` runs under cachegrind.
 
 For each case, one process makes few calls and another process makes many. All processes are forks of one process after
-set-up and warm-up. Each process also contains the counts of the set-up. The difference of two processes is therefore
+set-up and warm-up. The count of each process also includes the set-up. The difference of two counts is therefore
 the cost of the additional calls. The standard output has a line of JSON for each process: case, calls, process id.
 """
 

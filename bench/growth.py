@@ -49,7 +49,7 @@ WARM_UP = 60
 POWERS = tuple(10**power for power in range(6))
 DEVICES = tuple(range(1, LINEAGES_MAX + 1))
 SAMPLED = 50
-"""The number of accounts that are exchanged, spread over a table."""
+"""The number of accounts whose tokens are exchanged. They are spread over the table."""
 CHECKED = 100
 """The number of exchanges after which a real account state is compared with the computed account state."""
 BATCH, WRITERS = 25, 10
@@ -177,7 +177,7 @@ def fill(prefix: str, states: Iterator[AccountState]) -> None:
 
 
 def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) -> list[Point]:
-    """Write the account states of a series to one table, and return a point with their tokens for each size."""
+    """Write the account states of a series to one table, and return a point for each size, with its tokens."""
     fill(prefix, itertools.chain.from_iterable(states.values()))
     return [
         Point(value, app, [token_of(app, account_state) for account_state in some]) for value, some in states.items()
@@ -185,14 +185,14 @@ def points(prefix: str, states: dict[int, list[AccountState]], app: ModuleType) 
 
 
 def by_devices() -> list[Point]:
-    """Return accounts with one to ``LINEAGES_MAX`` devices."""
+    """Return a point for each number of devices of an account, from one to ``LINEAGES_MAX``."""
     create_tables(Tables("devices"))
     app = environment("devices")
     return points("devices", {count: [state_after(app, f"d{count}", devices=count)] for count in DEVICES}, app)
 
 
 def by_exchanges() -> list[Point]:
-    """Return lineages with earlier exchanges, and compare a real lineage with the computed lineage."""
+    """Return a point for each number of earlier exchanges. Also compare a real lineage with a computed lineage."""
     create_tables(Tables("exchanges"))
     app = environment("exchanges")
     real = state_after(app, "real")
@@ -215,7 +215,7 @@ def _assert_nothing_else_moved(before: AccountState, after: AccountState) -> Non
 
 
 def by_accounts(progress: "Progress") -> list[Point]:
-    """Return tables with one to a hundred thousand accounts."""
+    """Return a point for each number of accounts in a table, from one to a hundred thousand."""
     series = []
     for count in POWERS:
         progress(f"a table of {count:,} accounts")

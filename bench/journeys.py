@@ -167,7 +167,7 @@ def engine_calls_timed() -> Iterator[Timed]:
 
 
 class Exchanged(NamedTuple):
-    """The CPU time of one exchange over each transport, and of its database calls over each, in microseconds."""
+    """The CPU time of one exchange over each transport, and of its database calls, in microseconds."""
 
     lean: float
     boto3: float
@@ -178,8 +178,8 @@ class Exchanged(NamedTuple):
 class LoggedIn(NamedTuple):
     """The CPU time of one login, of its Argon2 computation, and of a login without Argon2, in microseconds.
 
-    The third time is less than the difference of the first two, because Argon2 uses 19 MiB, which evicts all other data
-    from the CPU caches.
+    The third time is less than the difference of the first two times. Reason: Argon2 uses 19 MiB, and evicts all other
+    data from the CPU caches.
     """
 
     whole: float

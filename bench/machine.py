@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def machine() -> str:
-    """Describe the kind of machine, and return today's date."""
+    """Return today's date and the kind of machine, as one text."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     model = next(models, platform.machine())

@@ -38,8 +38,8 @@ def _write_registry(task: Path) -> None:
 def deployed(folder: Path, *, dynamodb: str, kms: str, issuer: str = BASE_URL) -> Deployed:
     """Package for this machine, unpack, and create tables, key and key ring at these endpoints.
 
-    The environment must name the same endpoints for this process. Raises ``SystemExit`` if Lambda's runtime client
-    cannot run here.
+    The environment variables of this process must name the same endpoints. Raises ``SystemExit`` if Lambda's runtime
+    client cannot run here.
     """
     architecture = package.this_architecture()
     if architecture is None:

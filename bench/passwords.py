@@ -1,7 +1,7 @@
 """The time of the checks of a new password, without the breach check, for typical and for hostile passwords.
 
 A hostile password has 1,024 bytes, the maximum, and characters that become many characters in NFKC. The address is
-hostile too: many labels, all of them long enough for the comparison with two edits.
+hostile too: it has many labels of at least 8 characters. Baton compares such a label with the password up to two edits.
 """
 
 import contextlib

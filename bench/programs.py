@@ -37,7 +37,7 @@ class Program:
         user: str | None = None,
         stop: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Start the program. Its output goes to a file, except for standard output, which ``announced`` reads."""
+        """Start the program. ``announced`` reads its standard output. Its standard error goes to a file."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it stops
         self._stop = stop
         self._process = subprocess.Popen(

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
     if arguments == ["--program"]:
         return _program()
-    os.environ |= {"BATON_LOG_LEVEL": "ERROR"}  # both servers write no line of a request
+    os.environ |= {"BATON_LOG_LEVEL": "ERROR"}  # neither server writes a log line for a request
     from tools.dev.serve import development  # noqa: PLC0415 - after the settings
 
     with silenced(), development(0) as running:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _counted(valgrind: str) -> dict[str, float]:
-    """Run the program below under cachegrind."""
+    """Run ``_program`` under cachegrind, and return its counts."""
     done = subprocess.run(
         [
             *(valgrind, "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={os.devnull}"),

@@ -6,8 +6,9 @@ __version__ = "0.1.0-dev"
 
 import sys
 
-# On Python before 3.13, the package for passkeys needs typing_extensions. If msgspec finds that module, it imports it
-# at every cold start. These lines hide the module while msgspec is imported, so msgspec uses ``typing`` instead.
+# On Python before 3.13, the package for passkeys needs typing_extensions. If msgspec finds typing_extensions, msgspec
+# imports it at every cold start. These lines hide typing_extensions while msgspec is imported, so msgspec uses
+# ``typing`` instead.
 if "typing_extensions" not in sys.modules:
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]
     import msgspec  # noqa: F401

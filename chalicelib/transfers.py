@@ -8,7 +8,7 @@ from msgspec import Meta
 from chalicelib.baton import Answer, Baton, Body, Caller
 
 UNCONFIRMED_MAX = 10_000
-"""The limit of a transfer, in cents. For a larger amount, the person must prove a factor again."""
+"""The largest amount without a step-up, in cents. For a larger amount, the person must prove a factor again."""
 
 
 class Transfer(Body):

@@ -1,7 +1,7 @@
 """Commands that are not deployed: development server, demo, packager, commands of the operator.
 
-Some commands use the reference client, which is a file outside the packages. This module adds the folder of the client
-to the path, so ``.venv/bin/python -m tools.smoke`` needs no PYTHONPATH.
+Some commands import the reference client, a file in ``clients/python``. This module adds this folder to ``sys.path``.
+Therefore, commands such as ``.venv/bin/python -m tools.smoke`` need no PYTHONPATH.
 """
 
 import sys

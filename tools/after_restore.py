@@ -1,6 +1,6 @@
-"""Repeat the changes since the backup on restored tables. The audit table records these changes.
+"""Repeat, on restored tables, the changes since the backup. The audit table has an event for each of these changes.
 
-`tools.operate after-restore` does this before any person logs in. You may run the command again.
+The command is `tools.operate after-restore`. Run it before any person logs in. You may run it again.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class Applied(Struct, frozen=True, kw_only=True):
     codes: int
     reset: tuple[AccountId, ...]
     kept: tuple[AccountId, ...]
-    """Accounts with earlier credentials: the account is disabled, or its owner could not reset the password."""
+    """Accounts that still have outdated credentials: they are disabled, or the owner could not reset the password."""
     moved: tuple[AccountId, ...]
     rights: tuple[AccountId, ...]
 
@@ -110,13 +110,16 @@ def apply(events: Sequence[Happened], database: DynamoDB, ring: Ring, *, since: 
 
 
 def _accounts(events: Iterable[Happened], of: Iterable[str]) -> tuple[AccountId, ...]:
-    """Return the accounts with one of these events, each once."""
+    """Return each account that has an event of the kinds in ``of``. No account is repeated."""
     wanted = frozenset(of)
     return tuple(dict.fromkeys(one.account for one in events if one.event in wanted))
 
 
 def _use_code(database: DynamoDB, used: Happened) -> bool:
-    """Remove a recovery code that a login has used. The digest of the code is the mark, so a repetition is safe."""
+    """Remove a recovery code that a login has used. Return whether the code is removed now.
+
+    The digest of the code is stored as the mark of this use. A repetition finds the mark, and changes nothing.
+    """
     user, digest = MailUsers(database).get(used.account), bytes.fromhex(used.digest)
     if user is None:
         return False
@@ -127,10 +130,11 @@ def _use_code(database: DynamoDB, used: Happened) -> bool:
 
 
 def _remove_password(users: MailUsers, account: AccountId, ring: Ring, *, since: int, unlinked: bool, now: int) -> bool:
-    """Replace the password by a random password.
+    """Replace the password by a random password. Return whether the account has a random password now.
 
-    ``unlinked``: an identity was unlinked since the backup, so all identities are removed too. Returns ``False`` if
-    nothing was replaced: the account does not exist, is disabled, or has no address for a reset by mail.
+    ``unlinked``: an identity was unlinked since the backup, so all identities are removed too. The result is ``True``
+    also if an earlier run has replaced the password. It is ``False`` if the account does not exist, is disabled, or
+    has no address for a reset by mail.
     """
     user = users.get(account)
     mark = hashlib.sha256(f"after-restore {since} {account}".encode()).digest()[:16]

@@ -104,7 +104,7 @@ def said(error: BaseException) -> str | None:
 
 
 def _refused(error: BaseException) -> tuple[str, str]:
-    """Describe an error answer: the call, its code, and the remedy."""
+    """Return two texts about an error answer: the call with the error code, and the remedy."""
     answer = getattr(error, "response", {})
     code = str(answer.get("Error", {}).get("Code", "Unknown"))
     message = str(answer.get("Error", {}).get("Message", ""))

@@ -6,7 +6,7 @@ The list is the union of two published lists of common passwords, and of the phr
     pip download --no-deps --dest build/lists Django==5.2 zxcvbn==4.5.0
     python -m tools.common_passwords build/lists
 
-The command compares the files with the hashes below. Therefore it writes the same bytes each time.
+The command refuses a downloaded file whose hash is not in ``HASHES``. Therefore it writes the same bytes each time.
 """
 
 import ast
@@ -240,7 +240,7 @@ def _of_django(wheel: Path) -> list[str]:
 
 
 def _of_zxcvbn(wheel: Path) -> list[str]:
-    """Read the list without running the module: its variable ``passwords`` is a text that is split at its commas."""
+    """Read the list from the source, without running it: the value of ``passwords`` is a text, split at its commas."""
     for node in ast.walk(ast.parse(_read(wheel, "zxcvbn/frequency_lists.py"))):
         for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
             if isinstance(key, ast.Constant) and key.value == "passwords":

@@ -172,7 +172,9 @@ class Story:
         wrong_by_s: int = 0,
         defect: str = "",
     ) -> BatonClient:
-        """Make a device. Its clock is wrong by ``wrong_by_s`` seconds.
+        """Make a device: a new device, or the device whose stored login is ``record``.
+
+        Its clock is wrong by ``wrong_by_s`` seconds.
 
         ``defect`` is the defect of the device's evidence, such as ``app`` for a tampered app.
         """
@@ -209,7 +211,7 @@ class Story:
             self.skipped_s += seconds
 
     def close(self) -> None:
-        """Undo this story's skips of the server's clock, which other users may share. Close the connections."""
+        """Undo the skips of the server's clock, because the server may have other users. Close the connections."""
         with contextlib.suppress(OSError):  # the server may have stopped
             if self.skipped_s:
                 self.skip(-self.skipped_s)
@@ -375,7 +377,7 @@ def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
     key = base64.b32decode(begun["secret"])
 
     def code() -> str:
-        """Return a new code of the app (RFC 6238), later than the code that it showed before."""
+        """Return the current code of the app (RFC 6238). Then move the clocks, so that the next code is different."""
         step = int(time.time() + story.skipped_s) // 30
         mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
         place = mac[-1] & 15
@@ -509,7 +511,7 @@ def _session(client: BatonClient) -> Session:
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[str]:
-    """Use the server on this port, or start a server on a free port. Yield its origin."""
+    """Use the server on this port, or start a server on a free port. Yield the origin of the server."""
     origin = f"http://localhost:{port}"
     try:
         with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback

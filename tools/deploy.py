@@ -5,8 +5,8 @@ data STAGE      deploy only data stack and key ring: run this before you deploy 
 fill STAGE      write this account's ARNs and the URL into .chalice/, to call ``chalice deploy`` directly
 
 The commands check the credentials and the settings of the stage before they change anything in AWS. Before its first
-change, ``deploy`` also refuses a stage that is deployed in the hardened way or from another checkout. ``deploy`` builds
-and checks the package only after it has deployed the data stack and the key ring.
+change, ``deploy`` also refuses a stage that is deployed in the hardened way (``infra/edge.yaml``) or from another
+checkout. ``deploy`` builds and checks the package only after it has deployed the data stack and the key ring.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 CHALICE = ROOT / ".chalice"
 SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
-"""States of a data stack that was completed once: CloudFormation rolls a failed change back."""
+"""States of a data stack that is complete. After a failed update, CloudFormation has restored the earlier stack."""
 
 DEFAULT_TIMEOUT_S = 60
 """Chalice's default time-out of a function, in seconds."""
@@ -188,7 +188,7 @@ def fill(stage: Stage, place: Place, folder: Path) -> None:
 
 
 def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' methods at run time
-    """Make a boto3 client. Its region, credentials and endpoint are those of the AWS variables or the AWS CLI."""
+    """Make a boto3 client. Its region, credentials and endpoint come from the environment or from the AWS CLI."""
     import boto3  # noqa: PLC0415 - slow to import
 
     return boto3.client(service)  # type: ignore[call-overload] # any service
@@ -319,6 +319,8 @@ def _execute(cloudformation: Any, stage: Stage, opened: ChangeSet, there: str | 
 
     If the creation of a stack fails, its resources are kept and the next run continues. A roll-back would leave the
     tables, because of their deletion policy. These tables would then block the next attempt.
+
+    ``there``: the state of the stack before this change. ``None``: there was no stack.
     """
     from botocore.exceptions import WaiterError  # noqa: PLC0415 - slow to import
 

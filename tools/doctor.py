@@ -1,7 +1,7 @@
 """``make doctor``: check the environment of Baton, and print a remedy for each problem. Exit 1 if there is a problem.
 
-Without STAGE it checks the development server of `make dev` on PORT. With STAGE=dev it checks that deployment with the
-settings of .chalice/config.json and the credentials of the environment. The command changes nothing.
+Without STAGE it checks the development server of `make dev` on PORT. With STAGE=dev it checks the deployment of this
+stage, with the settings of .chalice/config.json and the credentials of the environment. The command changes nothing.
 """
 
 import email.utils
@@ -101,7 +101,7 @@ def settings_rows(settings: Settings) -> Iterator[Row]:
 
 
 def clock_row(name: str, there: int | None, here: float) -> Row:
-    """Compare the clock of a server (Baton or DynamoDB) with that of this machine.
+    """Compare the clock of a server (Baton or DynamoDB) with the clock of this machine.
 
     If the clocks differ by more than 1 minute, the row has a remedy. The remedy also names what Baton refuses because
     of the difference: tokens or signatures.
@@ -179,7 +179,7 @@ def body_member(body: str, name: str) -> int | None:
 
 
 def fetch(url: str) -> tuple[int, str, int | None]:
-    """Get a URL. Return status, body and the time of the Date field. No answer: status 0, and the reason as body."""
+    """Get a URL. Return status, body and the time of the Date field. Without an answer: 0, the reason, ``None``."""
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310 - https, or localhost: settings.py
             return answer.status, answer.read(65_536).decode(errors="replace"), _date(answer.headers)
@@ -190,7 +190,7 @@ def fetch(url: str) -> tuple[int, str, int | None]:
 
 
 def _date(headers: Mapping[str, str] | Message) -> int | None:
-    """Return the time of the Date field. API Gateway renames the field of the function and adds its own."""
+    """Return the time of the Date field. API Gateway renames this field of the function, and adds a Date field."""
     value = headers.get("date") or headers.get("x-amzn-remapped-date")
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 

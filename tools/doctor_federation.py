@@ -1,4 +1,4 @@
-"""The part of ``make doctor`` about identity providers: the key for Apple, and revocations that wait."""
+"""The part of ``make doctor`` about identity providers: the key for Apple, and the tokens that wait to be revoked."""
 
 from collections.abc import Callable, Iterator
 

@@ -18,7 +18,7 @@ PRODUCTION_ACCESS: Final = (
 Found = tuple[str, str, str]
 """The name of a check, its finding, and the remedy. The remedy is empty if there is no problem."""
 Remedy = Callable[[str, str], str]
-"""Returns the remedy for a reason. If neither credentials nor network are the cause, that is the second argument."""
+"""Return the remedy for a reason, the first argument. For an unknown reason, return the second argument."""
 
 
 def mail_rows(settings: Settings, *, deploy: str, remedy_for: Remedy) -> Iterator[Found]:

@@ -48,7 +48,7 @@ class NotProved(Exception):
 
 
 class Line:
-    """A transport from a client to a gateway in this process. It stores the last request: the drill sends it again."""
+    """A transport from a client to a gateway in this process. ``last``: the request that the drill sends again."""
 
     def __init__(self, gateway: Gateway) -> None:
         """Send requests to ``gateway``."""
@@ -277,7 +277,7 @@ class Drill:
         self.prove("the earlier password works again, so its owner must be informed", reverted.session is not None)
 
     def clean(self) -> None:
-        """Delete the restored tables, the backups and the accounts of the drill."""
+        """Delete the restored tables, the backups, the test values and the accounts of the drill."""
         for table in KEYS:
             name = self.target.name(table)
             with contextlib.suppress(self.dynamodb.exceptions.ResourceNotFoundException):
@@ -353,7 +353,7 @@ def embedded_deployment() -> Iterator["DynamoDBClient"]:
 def deployment(stage: str | None) -> Iterator["DynamoDBClient"]:
     """Put the settings of a deployment into the environment, and yield its DynamoDB client.
 
-    Without a stage, it is a new deployment on the embedded database.
+    Without a stage, make a new deployment on the embedded database.
     """
     if stage is None:
         with embedded_deployment() as dynamodb:

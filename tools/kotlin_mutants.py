@@ -80,7 +80,7 @@ def main(words: list[str]) -> int:
         pom = copy / "pom.xml"
         pom.write_text(
             pom.read_text("utf-8").replace("<arg>-Werror</arg>", ""), "utf-8"
-        )  # A mutant may leave unused code, which is a warning.
+        )  # A mutant may leave unused code. With -Werror, the warning about this code would be an error.
         whole = maven(copy, "test", "-pl", "!agent")
         if whole.returncode != 0:
             print(f"The tests fail without a mutant:\n{whole.stdout[-4000:]}")

@@ -904,7 +904,7 @@ class _Shapes:
         self._types: dict[str, type] = {shape.__name__: shape for shape in PROBLEMS.values()}
 
     def reference(self, shape: type) -> Json:
-        """Return a reference to a struct."""
+        """Return a reference to a struct. For ``dict`` and ``list``, return a general schema."""
         if shape is dict:
             return {"type": "object"}
         if shape is list:
@@ -927,7 +927,7 @@ class _Shapes:
                 "x-extensible-enum": codes,
             }
             for member in members.values():
-                member.pop("default", None)  # an absent member has no meaning
+                member.pop("default", None)  # an absent member does not mean the default
         return dict(sorted(schemas.items()))
 
 
@@ -1144,7 +1144,7 @@ def _refused(refusals: Iterable[type[Refusal]], dialect: Dialect, shapes: _Shape
 
 
 def _unforeseen(row: Row, dialect: Dialect, shapes: _Shapes) -> Json:
-    """Add a general description of the answers of a team's route, because only its view determines them."""
+    """Describe the answers of a team's route in general terms: only the code of the route determines the answers."""
     headers = _header_references("Baton-Time", "Baton-Request-Id")
     refused = {dialect.value: {"schema": shapes.reference(PROBLEMS[dialect])}}
     told = {} if row.answers else {"2XX": {"description": "Anything.", "headers": headers}}

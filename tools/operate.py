@@ -16,7 +16,7 @@ forget ACCOUNT          delete the events of the deleted account with this id, a
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
 mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
-attestation --client ID --report --hours N   judge a client as report instead of required for some hours; 0 ends it
+attestation --client ID --report --hours N   lower the rule of a client from required to report for N hours; 0 ends it
 provider-key apple FILE  store the private key for Apple (.p8), encrypted: docs/baton/federation.md
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
@@ -99,7 +99,7 @@ CHANGES: Mapping[str, Change] = {
         rotate_signing, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "the next key signs now, and another next key is published"
     ),
     "rotate-root": Change(rotate_root, SIGNING_KEY_PUBLISHED_BEFORE_USE_S, "every new login uses the new root secret"),
-    # The sum of two times: until the new keys sign, and then until the latest iat that a retired key may sign.
+    # The sum of two times. After the first, the new keys sign. After the second, no retired key may sign a new token.
     "retire-key": Change(
         retire_keys,
         SIGNING_KEY_PUBLISHED_BEFORE_USE_S + ISSUED_AFTER_KEY_MAX_S,
@@ -295,7 +295,10 @@ class Operator:
         )
 
     def _outbox(self) -> SqsOutbox | None:
-        """Return the queue of the deployment. It is found by its name, because the settings may lack the account id."""
+        """Return the queue of the deployment, or ``None`` if there is no queue.
+
+        AWS finds the queue by its name, because its URL in the settings may lack the account id.
+        """
         name = self._queue.rpartition("/")[2]
         if not name:
             return None

@@ -67,7 +67,7 @@ RUNTIME = {
     "typing_extensions",
     "webauthn",
 }
-"""The import names of the required packages; ``chalice`` is its own runtime."""
+"""The import names of the required packages. ``chalice`` is the part of Chalice that runs in Lambda."""
 
 MACHINE_MARKER = re.compile(r"\b(?:sys_platform|os_name|platform_\w+)\b")
 """Environment markers (PEP 508) that depend on the machine. pip evaluates them for the machine it runs on."""
@@ -143,7 +143,7 @@ def this_architecture() -> str | None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Hold a lock of this checkout. Only one process packages at a time, because all use the same copy of the files."""
+    """Hold a lock of this checkout. Only one process packages at a time, because all use the same ``COPY``."""
     import fcntl  # noqa: PLC0415 - the module does not exist on Windows, where this module is imported too
 
     COPY.parent.mkdir(exist_ok=True)
@@ -320,7 +320,7 @@ def build(stage: str = "dev", architecture: str | None = None, *, clients: str |
 
 
 def _zip_of_chalice(architecture: str, runtime_: str) -> Path:
-    """Return the name of the zip that Chalice makes of the copy. ``chalice deploy`` uses the same file."""
+    """Return the path of the zip that Chalice makes of ``COPY``. ``chalice deploy`` uses the same file."""
     from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager  # noqa: PLC0415 - slow to import
     from chalice.utils import UI, OSUtils  # noqa: PLC0415 - slow to import
 
@@ -334,7 +334,7 @@ def _digest(file: Path) -> str:
 
 
 def _rewrite(archive: Path) -> None:
-    """Add bytecode, and omit everything that differs between machines: the same content gives the same zip."""
+    """Add bytecode to a zip, and omit everything that differs between machines: equal content gives an equal zip."""
     pinned = (ROOT / "requirements.txt").read_text("utf-8")
     teams = requirements.brought_by("requirements-app.in", pinned)
     # Packages that the team's packages require stay complete, because any part of them may be imported.
@@ -368,9 +368,9 @@ def _entries(archive: Path) -> Iterator[tuple[str, bytes]]:
 def _bytecode(entries: Mapping[str, bytes], place: Path) -> Iterator[tuple[str, bytes]]:
     """Compile the sources in a new process, because strings that this process has interned would change the bytecode.
 
-    Yield each source with its bytecode.
+    Yield the name of each source, and the bytecode of this source.
 
-    Python does not compare this bytecode with its source, because the file time after unpacking is unknown.
+    The bytecode is marked so that Python does not compare it with its source: the file time after unpacking is unknown.
     """
     sources = [name for name in entries if name.endswith(".py")]
     for name in sources:
@@ -413,9 +413,9 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
 def readable_by_pages(template: dict[str, Any], origins: Sequence[str]) -> dict[str, Any]:
     """Allow pages of these origins to read the answers that API Gateway and the firewall make without Baton.
 
-    - With one origin, both send this origin in ``Access-Control-Allow-Origin``.
-    - With several origins, the gateway sends the origin of the request, and the firewall sends ``*``: neither can
-      compare origins. This is safe, because these answers are the same for every client and have no credentials.
+    - With one origin, API Gateway and the firewall send this origin in ``Access-Control-Allow-Origin``.
+    - With several origins, API Gateway sends the origin of the request, and the firewall sends ``*``, because they
+      cannot compare origins. This is safe, because these answers are the same for every client and have no credentials.
     """
     if not origins:
         return template

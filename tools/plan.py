@@ -110,7 +110,10 @@ def _compared(what: str, there: object, wanted: object) -> Change:
 
 
 def _differences(what: str, there: Mapping[str, object], wanted: Mapping[str, object]) -> Iterator[Change]:
-    """Yield the added, removed and changed names, or one unchanged entry. Values may be confidential: show none."""
+    """Yield an entry for each added, removed or changed name. If nothing differs, yield one entry ``=``.
+
+    The entries have no values, because values may be confidential.
+    """
     found = [Change("+", what, name) for name in sorted(wanted.keys() - there.keys())]
     found += [Change("-", what, name) for name in sorted(there.keys() - wanted.keys())]
     found += [Change("~", what, name) for name in sorted(there.keys() & wanted.keys()) if there[name] != wanted[name]]
@@ -177,7 +180,7 @@ def plan(name: str, users: int, *, pause: Pause) -> None:
 
 @aws.in_one_line
 def main() -> int:
-    """Print the plan of ``STAGE``. Exit 1 if it cannot be made."""
+    """Print the plan of ``STAGE``. Exit 1 if the plan cannot be made."""
     import time  # noqa: PLC0415 - only here
 
     try:

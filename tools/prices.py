@@ -171,7 +171,7 @@ def _per_million(requests: float, prices: Mapping[str, float], what: str) -> flo
 
 
 def _kms_requests(done: Work) -> float:
-    """Estimate the calls to KMS. Every 5 minutes, each environment makes one call, and DynamoDB makes two for it."""
+    """Estimate the calls to KMS. Every 5 minutes, each environment makes one call, and causes two calls by DynamoDB."""
     environments = 1 + done.busy_s / (DAYS_A_MONTH * 86_400) * 10
     return environments * 3 * 12 * 24 * DAYS_A_MONTH
 

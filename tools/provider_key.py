@@ -23,7 +23,10 @@ class SetProviderKey(Struct, frozen=True, kw_only=True):
     providers: Providers
 
     def __call__(self, file: str) -> str:
-        """Return the line for the operator. Raises ``NotFound`` if no provider is Apple or the file has no such key."""
+        """Store the key, and return the line to print.
+
+        Raises ``NotFound`` if no provider is Apple, or if the file has no private key for Apple.
+        """
         row = next((one for one in self.providers.by_name.values() if one.code == APPLE_CODE), None)
         if row is None:
             raise errors.NotFound("chalicelib/providers.toml has no provider of kind apple")

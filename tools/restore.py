@@ -1,10 +1,11 @@
 """Restore users and account states from a backup into tables with another prefix, with the same protection.
 
-``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment (STAGE=prod), restores
-the tables with prefix FROM, as they were SECONDS ago, to prefix TO. In the restored tables it raises the not-before
-time, and repeats the account deletions and status changes since that time. After an interruption, or after a restore
-by hand, run it again: it does not restore a table a second time. docs/baton/runbooks/restore-from-backup.md describes
-the steps. `make drill` tests the steps.
+The command is ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment
+(STAGE=prod). It restores the tables with prefix FROM, as they were SECONDS ago, to tables with prefix TO. In the
+restored tables it raises the not-before time. It also repeats the account deletions and status changes since the time
+of the restored data. After an interruption, or after a restore by hand, run the command again: it does not restore a
+table a second time.
+docs/baton/runbooks/restore-from-backup.md describes the steps. `make drill` tests the steps.
 """
 
 import os
@@ -61,7 +62,7 @@ class InTheWay(Exception):
 class Happened(Struct, frozen=True, order=True):
     """An event of an account.
 
-    ``place``: its sort key in the audit table. It also orders events of the same second.
+    ``place``: the sort key of the event in the audit table. This key also orders the events of one second.
     ``digest``: identifies the recovery code that a login used. Empty for other events.
     """
 
@@ -77,7 +78,7 @@ def encryption(key_arn: str) -> dict[str, Any]:
 
 
 def back_up(dynamodb: "DynamoDBClient", source: Tables, *, pause: Pause = time.sleep) -> dict[str, str]:
-    """Make a backup of each table in ``BACKED_UP``, and wait for it. Return table -> ARN of its backup."""
+    """Make a backup of each table in ``BACKED_UP``, and wait until all are complete. Return table -> ARN."""
     arns = {
         table: dynamodb.create_backup(TableName=source.name(table), BackupName=f"{source.name(table)}-drill")[
             "BackupDetails"
@@ -195,7 +196,7 @@ def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None
 
 
 def key_ring_in(tables: Tables) -> KeyRing:
-    """Return the key ring of these tables. The settings name its KMS key, if it has one."""
+    """Return the key ring of these tables. The settings name the KMS key, if a KMS key encrypts the key ring."""
     key_id = read_settings().kms_key_id
     return KeyRing(DynamoDB(tables), KmsWrapper(key_id) if key_id else LocalWrapper(), os.urandom)
 
@@ -234,7 +235,7 @@ def events_since(dynamodb: "DynamoDBClient", audit: str, since: int) -> list[Hap
 
 
 def apply_since(events: Sequence[Happened], target: Tables, *, now: int) -> int:
-    """Repeat the deletions and status changes among ``events``. Return the number of accounts that they concern."""
+    """Repeat the deletions and status changes among ``events``. Return the number of changed accounts."""
     users, lineage_store = Users(DynamoDB(target)), LineageStore(DynamoDB(target))
     changes = [one for one in events if one.event in STATUS_AFTER]
     for one in changes:

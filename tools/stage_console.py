@@ -1,6 +1,6 @@
 """``make console STAGE=prod``: the console for the operators of a deployment, on this machine.
 
-Its pages are Accounts and Metrics of the console of ``make dev``. This program checks each request of a page, and
+It has two pages of the console of ``make dev``: Accounts and Metrics. This program checks each request of a page, and
 invokes the function ``operate`` of the stage with the operator's own AWS credentials. The credentials never reach the
 page. The page has a key that only this process accepts. The process ends 30 minutes after the last request.
 """
@@ -82,9 +82,9 @@ class Stage:
         return as_json({"mode": "stage", "stage": self._stage, "operator": self._operator})
 
     def _find(self, request: DevRequest) -> GatewayResponse:
-        """Find an account by its address or id.
+        """Find an account by its address or id, or otherwise by the id of one of its logins or requests.
 
-        With the log lines of the API, the id of a login or a request of the account also finds the account.
+        The log lines of the API show the account of a login or a request.
         """
         text = request.parameters("q").get("q", "").strip()
         if not text:
@@ -102,7 +102,7 @@ class Stage:
         return as_json({**shown, "activity": self._operate(op="activity", account=request.path[1])["events"]})
 
     def _lineages(self, request: DevRequest) -> GatewayResponse:
-        """Show the stored state of the logins: the generation, four attempts, and the reuses in the audit table."""
+        """Show what is stored about each login: the generation, the attempts of four generations, and recent reuses."""
         request.parameters()
         account = request.path[1]
         shown = self._operate(op="account", account=account)["lineages"]
@@ -253,7 +253,7 @@ def connected(stage: str) -> Stage:
 
 
 def invoke(functions: AwsClient, name: str, request: dict[str, object]) -> dict[str, Any]:
-    """Invoke the function ``operate``. Raises ``Unavailable`` if it fails."""
+    """Invoke the function ``operate``. Raises ``Unavailable`` if the function fails."""
     answer = functions.call("invoke", FunctionName=name, Payload=json.dumps(request).encode())
     said = answer["Payload"].read()
     if "FunctionError" in answer:
@@ -310,7 +310,7 @@ def serve(server: ConsoleServer, *, poll_s: float = 5) -> None:
 
 @aws.in_one_line
 def main(stage: str | None) -> int:
-    """Open the console of a stage in a browser, and serve it until it is idle or interrupted. ``None``: return 2."""
+    """Open the console of a stage in a browser, and serve it until it is idle or interrupted. Return the exit code."""
     if not stage:
         print("error: STAGE is missing. remedy: make console STAGE=prod", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The settings of a stage of ``.chalice/config.json``, for commands that run beside a deployment rather than in it."""
+"""The settings of a stage of ``.chalice/config.json``, for commands that do not run in the deployment."""
 
 import json
 import os

@@ -21,7 +21,7 @@ OWN = ROOT / "tables.yaml"
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 
-# The loader in C is ten times as fast. Wheels of PyYAML have it, a build from source may not.
+# The loader in C is ten times as fast as the loader in Python. A PyYAML that was built from source may lack it.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # yaml has no types
     """YAML with CloudFormation's short tags, which become their long forms, such as ``{"Fn::Sub": ...}``."""
 

@@ -66,7 +66,7 @@ def _manifest(root: Path, remedy: str) -> dict[str, str]:
 
 
 def _require_sound(release: Path, new: Mapping[str, str]) -> None:
-    """Compare every file of a release with its manifest. A link is refused: it may lead anywhere."""
+    """Compare every file of a release with its manifest. Raises ``NotDone``, also for a link out of the release."""
     damaged = sorted(
         name
         for name, sha256 in new.items()
@@ -87,7 +87,7 @@ def _listed(names: list[str], whose: str, what: str) -> str:
 
 
 def carry_out(planned: Steps, release: Path, root: Path) -> None:
-    """Write and delete the planned files. The manifest comes last, so that an interrupted upgrade can be run again."""
+    """Write and delete the planned files. The manifest is last, so that you can repeat an interrupted upgrade."""
     for name in [*planned.write, MANIFEST]:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _delete(names: list[str], root: Path) -> None:
 
 
 def main(root: Path, words: list[str], environ: Mapping[str, str]) -> int:
-    """Upgrade a tree to the release in a folder."""
+    """Upgrade a tree to the release in the folder that ``words`` names. Return the exit code."""
     if len(words) != 1:
         print("error: no release is named\nremedy: make upgrade FROM=<folder of the unpacked release>", file=sys.stderr)
         return 2

@@ -30,7 +30,7 @@ NEEDS: Final = "chalicelib/baton/needs.toml"
 PUBLIC: Final = "chalicelib/baton/__init__.py"
 CONFIG: Final = ".chalice/config.json"
 API: Final = "api"
-"""The function of the API in ``needs.toml``; the other functions are the scheduled jobs."""
+"""The name of the function of the API in ``needs.toml``. The other functions there, such as ``jobs``, serve no API."""
 
 _OTHER: Final = "other"
 _ON: Final = {"1", "on"}
@@ -97,9 +97,9 @@ def major(version: str) -> str:
 
 
 def local_changes(found: Differences) -> Iterator[Finding]:
-    """Return the differences between this tree and its ``MANIFEST``, which lists the files of Baton in this release.
+    """Yield a finding for each difference between this tree and its ``MANIFEST``, which lists the files of Baton.
 
-    The differences are changed and missing files of Baton, and other files in its folders.
+    The differences are changed and missing files of Baton, and other files in the folders of Baton.
     """
     for name in found.changed:
         yield Finding(
@@ -112,12 +112,12 @@ def local_changes(found: Differences) -> Iterator[Finding]:
 
 
 def pins(root: Path) -> Iterator[Finding]:
-    """Return the requirements that the pins in ``requirements.txt`` and ``requirements-dev.txt`` do not satisfy."""
+    """Yield a finding for each requirement that ``requirements.txt`` or ``requirements-dev.txt`` does not satisfy."""
     yield from (Finding("error", "pins", problem, "make lock") for problem in requirements.unsatisfied(root))
 
 
 def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[Finding]:
-    """Return the renamed, unknown and missing settings of a stage."""
+    """Yield a finding for each renamed, unknown or missing setting of a stage."""
     renamed: Mapping[str, str] = needs["settings"]["renamed"]
     for old in sorted(renamed.keys() & variables.keys()):
         yield Finding("error", "settings", f"{stage}: {old} was renamed", f"write {renamed[old]} in {CONFIG}")
@@ -134,10 +134,10 @@ def settings(stage: str, variables: Mapping[str, str], needs: Json) -> Iterator[
 
 
 def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Json | None]) -> Iterator[Finding]:
-    """Find the functions of a stage without a policy, and the needed IAM actions that a policy does not allow.
+    """Yield a finding for each function of a stage without a policy, and for each needed action that a policy lacks.
 
-    ``policy``: reads a policy file of ``.chalice/``.
-    Conditions and denials are not compared here: ``make audit STAGE=`` compares them.
+    ``policy``: reads a policy file of ``.chalice/``. ``None``: there is no such file.
+    This function does not compare conditions and denials: ``make audit STAGE=`` compares them.
     """
     variables = described.get("environment_variables", {})
     prefix, mail = variables.get("BATON_TABLE_PREFIX", ""), mail_of(variables)
@@ -165,7 +165,7 @@ def rights(stage: str, described: Json, needs: Json, policy: Callable[[str], Jso
 
 
 def _allowed(policy: Json, action: str, resource: str) -> bool:
-    """Return whether a statement allows an action. If a table is given, the action is on this table."""
+    """Return whether a statement of the policy allows an action. An empty ``resource`` fits every statement."""
     return any(
         statement["Effect"] == "Allow"
         and any(fnmatchcase(action.lower(), pattern.lower()) for pattern in _list(statement.get("Action", ())))
@@ -182,13 +182,13 @@ def _list(value: str | Sequence[str]) -> Sequence[str]:
 
 
 def wire(old: Json, new: Json, state: Literal["error", "warning"]) -> Iterator[Finding]:
-    """Return the changes of the API that break calls of old apps."""
+    """Yield a finding for each change of the API that breaks calls of old apps."""
     remedy = _READ_CHANGELOG + "update your apps before you deploy. That page does not have the routes of your features"
     yield from (Finding(state, "wire", change, remedy) for change in wire_changes(old, new))
 
 
 def formats(old: Json, new: Json, versions: tuple[str, str]) -> Iterator[Finding]:
-    """Return the stored formats that the new release cannot read, and its new formats that prevent a rollback."""
+    """Yield findings for formats that the new release cannot read, and for new formats that prevent a rollback."""
     before, after = versions
     for kind, formats_ in old.items():
         reads, writes = new.get(kind, {}).get("reads", []), new.get(kind, {}).get("writes")
@@ -218,7 +218,7 @@ def public_names(source: str) -> set[str]:
 
 
 def names(old: str, new: str, state: Literal["error", "warning"]) -> Iterator[Finding]:
-    """Return the public names that were removed. ``old``, ``new``: the texts of ``chalicelib/baton/__init__.py``."""
+    """Yield a finding for each removed public name. ``old``, ``new``: the texts of ``chalicelib/baton/__init__.py``."""
     for name in sorted(public_names(old) - public_names(new)):
         yield Finding(
             state, "names", f"chalicelib.baton.{name} was removed", _READ_CHANGELOG + "replace it in your code"
@@ -229,7 +229,7 @@ def names(old: str, new: str, state: Literal["error", "warning"]) -> Iterator[Fi
 
 
 def of_stages(root: Path, only: str | None, needs: Json) -> Iterator[Finding]:
-    """Compare settings and IAM actions of one stage, or of all, with the release. Raises ``UnknownStage``."""
+    """Yield the findings about settings and IAM actions of one stage, or of all stages. Raises ``UnknownStage``."""
     config = read_config(root / CONFIG)
     if only is not None and only not in config["stages"]:
         raise UnknownStage(f"STAGE is one of {', '.join(config['stages'])}, not {only!r}")
@@ -248,7 +248,7 @@ def of_stages(root: Path, only: str | None, needs: Json) -> Iterator[Finding]:
 
 
 def of_the_old_release(root: Path, read: Read) -> Iterator[Finding]:
-    """Compare the API, the stored formats and the public names with the old release."""
+    """Yield the findings of the comparison with the old release: the API, the stored formats and the public names."""
     before, after = (read(VERSION) or "").strip(), manifest.version(root)
     state: Literal["error", "warning"] = "error" if major(before) == major(after) else "warning"
     if before == after and not manifest.in_development(root):
@@ -270,9 +270,10 @@ def of_the_old_release(root: Path, read: Read) -> Iterator[Finding]:
 
 
 def findings(root: Path, stage: str | None, read: Read | NoOldRelease) -> Iterator[Finding]:
-    """Return the findings of all comparisons. Raises ``UnknownStage``.
+    """Yield the findings of all comparisons. Raises ``UnknownStage``.
 
-    ``stage``: compare only this stage. ``None``: every stage. A ``NoOldRelease`` becomes a finding ``skipped``.
+    ``stage``: compare only this stage. ``None``: compare every stage.
+    ``read``: if it is a ``NoOldRelease``, yield a finding ``skipped`` in place of the comparison with the old release.
     """
     try:
         yield from local_changes(manifest.differences(manifest.read(root), root))

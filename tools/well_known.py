@@ -65,7 +65,7 @@ def findings(clients: Clients, fetch: Callable[[str], Public] | None = None) -> 
 
 
 def get(url: str) -> Public:
-    """Get a URL, without following a redirect: Apple and Android do not follow one either."""
+    """Get a URL. Do not follow a redirect, because Apple and Android follow no redirect either."""
     opener = urllib.request.build_opener(_NoRedirect)
     try:
         with opener.open(url, timeout=PATIENCE_S) as answer:
@@ -87,7 +87,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> None:
-        """Follow no redirect: the answer is then an ``HTTPError`` with its status."""
+        """Follow no redirect. ``urllib`` then raises an ``HTTPError`` with the status of the redirect."""
         del req, fp, code, msg, headers, newurl
 
 
@@ -104,7 +104,7 @@ def _problem(public: Public, content: object) -> str:
 
 
 def _has(public: Any, wanted: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Check that a value has every wanted member and element. It may have more of them."""
+    """Check that a value has every wanted member and element. The value may also have others."""
     if isinstance(wanted, Mapping):
         return isinstance(public, dict) and all(_has(public.get(name), value) for name, value in wanted.items())
     if isinstance(wanted, list):

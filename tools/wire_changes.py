@@ -31,7 +31,7 @@ class _Comparison:
     """Two descriptions, and the pairs of schemas that were compared."""
 
     def __init__(self, old: Json, new: Json) -> None:
-        """Store both."""
+        """Store both descriptions."""
         self._old, self._new = old, new
         self._compared: set[tuple[str, str, str]] = set()
 
@@ -186,9 +186,9 @@ def _enumerated(schema: Json) -> list[Any]:
 
 
 def _partner(part: Json, candidates: list[Json]) -> Json | None:
-    """Find the alternative of the new description that corresponds to an old alternative.
+    """Find the alternative of the new description that corresponds to an old alternative. ``None``: there is none.
 
-    Its component may have another name.
+    The new alternative may refer to a component with another name.
     """
     same = [one for one in candidates if one.get("$ref") == part.get("$ref") and one.get("type") == part.get("type")]
     renamed = [one for one in candidates if "$ref" in part and "$ref" in one]
@@ -196,7 +196,10 @@ def _partner(part: Json, candidates: list[Json]) -> Json | None:
 
 
 def _resolved(description: Json, value: Json) -> tuple[str, Json]:
-    """Follow a reference within a description. Return its name, or an empty text, and the value."""
+    """Follow a reference within a description. Return the name and the value of its target.
+
+    If ``value`` is not a reference, return an empty name, and ``value``.
+    """
     reference = value.get("$ref")
     if reference is None:
         return "", value

@@ -33,7 +33,7 @@ def python_peers() -> Path:
 
 
 def node_peers() -> tuple[str, Path]:
-    """Return the Node.js, and the folder in which the Node products are installed. Raises ``Missing``."""
+    """Return the path of Node.js, and the folder in which the Node products are installed. Raises ``Missing``."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise Missing("Node.js with npm is not installed: apt-get update && apt-get install nodejs npm")

@@ -69,7 +69,7 @@ def times(theirs: Sequence[Cost], ours: Sequence[Cost]) -> float:
 
 
 def winners(races: Sequence[Race]) -> str:
-    """Return how many of the parallel refreshes won, over all races: ``1``, or ``2 to 16``."""
+    """Return how many different new tokens a race gave, over all races: ``1``, or ``2 to 16``."""
     return _range([race.children for race in races])
 
 

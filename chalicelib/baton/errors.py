@@ -49,7 +49,7 @@ class Refusal(Exception):
     def __init__(self, reason: str = "", /, *, retry_after: int | None = None, **members: object) -> None:
         """Keep the private ``reason`` for the log and the public ``members`` for the answer.
 
-        ``retry_after`` is in seconds; ``members`` whose value is ``None`` are left out.
+        ``retry_after`` is in seconds. ``members`` whose value is ``None`` are left out.
         """
         super().__init__(reason or self.detail)
         self.reason = reason

@@ -48,8 +48,8 @@ class Mechanism(Struct, frozen=True):
 MECHANISMS: dict[MechanismName, Mechanism] = {
     row.name: row
     for row in (
-        # A short access time, because a resource server that gets the token could keep it. A phone that is not used
-        # for weeks can still exchange the token.
+        # The access time is short, because a resource server that gets the token could use it. The idle limit is long:
+        # a phone that is not used for weeks can still exchange the token.
         Mechanism(
             MechanismName.EXCHANGE,
             access_s=15 * MINUTE_S,
@@ -122,7 +122,7 @@ during the binding."""
 BOUND_COOKIE_S = 10 * MINUTE_S
 """How long the proof of a browser's key is valid. A much shorter life would need more signatures than Chromium makes:
 about six in a few minutes."""
-BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older the proof may be, for requests that are under way
+BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older than BOUND_COOKIE_S the proof may be, for requests under way
 BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900 bytes
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be, for requests that are under way
 COOKIE_BYTES_MAX = 4096
@@ -134,8 +134,8 @@ LINEAGES_IN_ONE_UNIT = 6
 """The number of logins in one write unit (1 KB), with device names of up to 16 bytes."""
 LABEL_BYTES_MAX = 32
 LINEAGE_KEPT_S = NONCE_KEPT_S
-"""The shortest time for which a login is kept. Without this rule, a repetition of the login request could begin the
-login again. ``lineages/login_rules.py`` lists the exceptions."""
+"""A login is kept for at least this time after its beginning and after its end. Otherwise, a repetition of the login
+request could begin the login again. ``lineages/login_rules.py`` lists the exceptions."""
 PREVIOUS_GENERATION_S = MINUTE_S
 """How long the previous token may be used after its exchange, for calls that are under way."""
 
@@ -188,14 +188,15 @@ TICKET_BYTES_MAX = 1024
 it."""
 TICKET_ID_BYTES = 16
 FORGET_AFTER_S = MINUTE_S
-"""How long the order for the rest of a deletion waits in the queue. Then the deletion has happened or has failed."""
+"""How long the order for the rest of a deletion waits in the queue. After this time, the request that queued the order
+has ended, so the deletion of the account has succeeded or failed."""
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """For this time after a ticket has expired, the record of its use is still stored: the clock of another environment may
 be behind."""
 
-# Rate limits: the failures in a time window. Baton counts a try before it hashes the password. After a success, Baton
-# subtracts the try again.
+# Rate limits: the failures in a time window. Baton counts a try before it hashes the password. If the password is
+# right, Baton takes the counted try back.
 THROTTLE_WINDOW_S = 15 * MINUTE_S
 FAILURES_PER_ACCOUNT_MAX = 10
 FAILURES_PER_KNOWN_DEVICE_MAX = 10
@@ -210,14 +211,14 @@ MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8. A stranger without a known device
-guesses right with a probability of 0.04 % a year, for each use."""
+guesses right with a probability of 0.04 % a year, for each use of a code."""
 MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: a person with the password can add devices
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
-MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset; the other codes live for an hour
+MAIL_RESET_S = 20 * MINUTE_S  # the life of the code of a password reset. The other codes live for an hour
 MAIL_RESET_LINK_S = MAIL_SESSIONS_WINDOW_S
-"""The life of the link of a reset. If a stranger uses up the allowed resets, the owner can still use the links in these
-mails."""
+"""The life of the link of a reset. If a stranger uses up the allowed resets, the owner can still use the links in the
+mails of these resets."""
 MAIL_UNDO_S = 3 * DAY_S  # how long the link in a notice can undo a change, except a change of the address
 ADDRESS_KEPT_S = 7 * DAY_S
 """How long an account keeps an old address. A login with the old address finds no account. The link that undoes the
@@ -226,7 +227,7 @@ ADDRESSES_KEPT_MAX = 4
 """The maximum number of old addresses of an account. The transaction of an undo may contain each of them."""
 NOTICES_PER_DAY_MAX = 20
 """The maximum number of notices to an owner in one UTC day. The exceptions are in ``events/names.py``."""
-BOUNCE_SUPPRESSED_S = 90 * DAY_S  # an address gets no mails after a permanent bounce; a complaint has no expiry
+BOUNCE_SUPPRESSED_S = 90 * DAY_S  # how long an address gets no mails after a permanent bounce. Complaints never expire
 MAIL_FEEDBACK_BYTES_MAX = 256 * 1024  # the longest message of SNS
 MAILBOX_MAX = 100  # how many mails the development mailbox keeps
 
@@ -265,7 +266,8 @@ ISSUED_AFTER_KEY_MAX_S = 10 * MINUTE_S
 signs with the key of a cached ring for up to ``RING_SEEN_EVERYWHERE_S``, and its clock may be ``ISSUED_AHEAD_MAX_S``
 ahead of the clock of another environment."""
 ROOT_ROTATED_AFTER_S = 365 * DAY_S
-"""How long a root secret is used for new ids. No root secret leaves the deployment. A ring has at most 255 versions."""
+"""How long a root secret is used for new ids. This time is long, because no root secret leaves the deployment, and a
+ring has at most 255 root secrets."""
 KEY_RING_REFRESH_S = 5 * MINUTE_S
 KEY_RING_UNKNOWN_KID_S = MINUTE_S
 """Unknown `kid` values cause at most one read of the ring in this time, so invalid tokens cannot cause many reads."""
@@ -297,7 +299,7 @@ MISMATCH_TOLD_EVERY_S = MINUTE_S
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
 """The metric counts exchanges that another key signed. For each account, the metric rises at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256
-"""The number of accounts for which an environment remembers the time of the last such report."""
+"""The number of accounts for which an environment remembers when it last counted an exchange by another key."""
 
 # Audit.
 AUDIT_KEPT_S = 400 * DAY_S
@@ -307,7 +309,8 @@ ACTIVITY_PAGE = 50  # the events of one page of ``GET /me/activity``
 EXPORT_EVENTS_MAX = 5000  # an export has only the newest events: about 1.5 MB. Lambda returns at most 6 MB
 
 START_OVER_MAX = 4
-"""How often a flow starts again if the account state changed after the flow read it. Then the answer is 503."""
+"""How often a flow is tried if the account state changes each time after the flow read it. If the last try fails too,
+the answer is 503."""
 
 
 def _assert_relations() -> None:
@@ -335,8 +338,8 @@ def _assert_relations() -> None:
     assert TOKEN_BYTES_MAX <= BODY_BYTES_MAX
     assert FLOOR_GRACE_S < MECHANISMS[MechanismName.SESSION].access_s // SLIDE_AFTER_FRACTION < WEB_LOGIN_S
     assert REQUEST_MAX_S < ONCE_RUN_MAX_S < ONCE_KEPT_S
-    assert BREACH_CHECK_MAX_S < ASKING_MAX_S  # its time counts, and must leave time for the write after it
-    # A claim takes the place of the nonce, so a stored call must outlive the signature.
+    assert BREACH_CHECK_MAX_S < ASKING_MAX_S  # the breach check must leave time for the write after it
+    # A route with `once=True` consumes no nonce. So the stored call must be kept for as long as a nonce.
     assert ONCE_KEPT_S >= NONCE_KEPT_S
 
 

@@ -60,7 +60,7 @@ class Query(Struct, forbid_unknown_fields=True):
 
 
 class Cookie(Struct, frozen=True):
-    """A cookie to set. It is always ``Secure`` and ``HttpOnly``. ``max_age`` is in seconds; 0 deletes the cookie."""
+    """A cookie to set. It is always ``Secure`` and ``HttpOnly``. ``max_age`` is in seconds. 0 deletes the cookie."""
 
     name: str
     value: str
@@ -78,7 +78,7 @@ class Answer(Struct, frozen=True):
 
     - ``body``: ``None``, or a struct, dict or list, which is written as JSON. ``str`` and ``bytes`` need
       ``media_type``.
-    - ``cache_s``: how long a cache may keep the answer, in seconds; 0 is ``no-store``. A shared cache may keep the
+    - ``cache_s``: how long a cache may keep the answer, in seconds. 0 means ``no-store``. A shared cache may keep the
       answer only if the route is public and the answer sets no cookie.
 
     Each of these is a defect, and the client gets 500:
@@ -138,7 +138,7 @@ class Once(Struct, frozen=True):
 
 
 class Dialect(Enum):
-    """The form of the refusals of a route; the value is their media type."""
+    """The form of the refusals of a route. The value is the media type of the refusals."""
 
     PROBLEM = "application/problem+json"
     OAUTH = "application/json"
@@ -183,9 +183,11 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     session: Literal["kept", "renewed", "replaced", "ended"] = "kept"
     """The effect of a success on the cookies of the caller.
 
-    ``renewed``: the person proved a factor, so the session id changes. A request that uses a step-up grant has the same
-    effect.
-    ``replaced``: all other logins ended, so the earlier cookies of this login stop working too.
+    - ``kept``: no effect.
+    - ``renewed``: the person proved a factor, so the session id changes. It also changes after a request to any route
+      that uses a step-up grant.
+    - ``replaced``: all other logins ended, so the earlier cookies of this login stop working too.
+    - ``ended``: this login ended, so the cookies are deleted.
     """
     login_page: str = ""
     """The login page to which a browser without a login is sent."""

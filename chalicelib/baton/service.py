@@ -55,7 +55,7 @@ class Baton(Decorators, TeamFunctions):
 
     def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
         """Join the packages. No connection is opened before the first request."""
-        self.settings, self.deployment = settings, settings.deployment  # begins the names of a team's tables
+        self.settings, self.deployment = settings, settings.deployment  # `deployment` begins the names of team tables
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(
             service=settings.deployment,
@@ -249,7 +249,7 @@ class Baton(Decorators, TeamFunctions):
         return dynamodb_storage(self.database, wrapper, self.log, self.entropy)
 
     def _web(self) -> Web | None:
-        """Return the check and the delivery of browser logins, or ``None`` if no client delivers cookies."""
+        """Return the two objects for browser logins, or ``None`` if no client gets its tokens in cookies."""
 
         def sessions() -> "WebSessions":
             from chalicelib.baton.browser_assembly import sessions_of  # noqa: PLC0415 - cold start

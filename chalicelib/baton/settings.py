@@ -148,8 +148,8 @@ class Settings(Struct, frozen=True):
 
     mail_claims_from: int
     """``BATON_MAIL_CLAIMS_FROM``: a time in seconds since the epoch. A reset by mail can claim only accounts created at
-    this time or later. Default: 0, so it can claim every account whose address is not proved. If accounts exist when
-    you switch on mail, set this variable to that time. docs/baton/mail.md explains a claim."""
+    this time or later. Default: 0, so a reset can claim every account whose address is not proved. If accounts exist
+    when you switch on mail, set this variable to the time of the switch. docs/baton/mail.md explains a claim."""
 
     verify_first: bool
     """``BATON_REGISTRATION``: ``open`` (default) or ``verify_first``, which needs mail. With ``verify_first``, a new
@@ -168,8 +168,8 @@ class Settings(Struct, frozen=True):
     """``BATON_AWS_CLIENT``: ``small`` or ``botocore``. Default: ``small``, in development ``botocore``. Baton's small
     AWS client uses the access key that Lambda sets (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
     ``AWS_SESSION_TOKEN``). Under SnapStart it reads an access key from ``AWS_CONTAINER_CREDENTIALS_FULL_URI``. ``None``
-    means that botocore sends all requests: ``botocore`` is set, there is no access key, the region has another form, or
-    the environment names a proxy, a FIPS endpoint or a dual-stack endpoint."""
+    means that botocore sends all requests: ``botocore`` is set, there is no access key, the small client does not
+    support the region, or the environment names a proxy, a FIPS endpoint or a dual-stack endpoint."""
 
     dynamodb_endpoint: str
     """The URL of DynamoDB: ``AWS_ENDPOINT_URL_DYNAMODB``, ``AWS_ENDPOINT_URL``, or otherwise the URL of the region."""
@@ -300,7 +300,7 @@ def _registry(path: Path, issuer: str, *, development: bool, problems: list[str]
 
 
 def _resources(registry: Clients, own: set[str], *, development: bool, problems: list[str]) -> Resources:
-    """Read the servers for which tokens are narrowed, if the team has the file."""
+    """Read the servers for which tokens are narrowed, if the team has the file ``resources.toml``."""
     path = _FOLDER / _RESOURCES
     if not path.is_file() or not list(registry):  # without a registry, each client would be unknown
         return Resources()
@@ -319,7 +319,7 @@ def _resources(registry: Clients, own: set[str], *, development: bool, problems:
 
 
 def _providers(registry: Clients, *, development: bool, problems: list[str]) -> "Providers | None":
-    """Read the identity providers, if the team has the file."""
+    """Read the identity providers, if the team has the file ``providers.toml``."""
     path = _FOLDER / _PROVIDERS
     if not path.is_file() or not list(registry):  # without a registry, each client would be unknown
         return None

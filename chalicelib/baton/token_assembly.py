@@ -52,7 +52,7 @@ def token_routes_of(parts: Parts) -> tuple[Route, ...]:
 
 
 def _narrow(parts: Parts) -> "Narrow":
-    """Make the flow of a token exchange (RFC 8693). Few requests need the flow, so each of them makes it again."""
+    """Make the flow of a token exchange (RFC 8693). Few requests need the flow, so it is not kept between requests."""
     from chalicelib.baton.tokens.narrow import Narrow  # noqa: PLC0415 - cold start
 
     return Narrow(

@@ -15,7 +15,7 @@ _HTTP_HOSTS = {"localhost", "127.0.0.1", "tauri.localhost"}
 
 
 def is_issuer(text: str, *, development: bool) -> bool:
-    """Check an issuer: an https URL without query, fragment and final slash; in development also http on loopback."""
+    """Check an issuer: an https URL without query, fragment and final slash. In development, also http on loopback."""
     url = _url(text, development=development)
     return url is not None and not url.query and not url.fragment and not text.endswith("/")
 

@@ -58,7 +58,7 @@ _AN_ISSUER = (
 def authorities_of(
     environ: Mapping[str, str], issuer: str, *, development: bool, problems: list[str]
 ) -> frozenset[str]:
-    """Read the hosts that a signature may cover as ``@authority``; default: the host of ``issuer``."""
+    """Read the hosts that a signature may cover as ``@authority``. Default: the host of ``issuer``."""
     words = words_of(environ, "BATON_AUTHORITIES")
     for word in words:
         canonical = canonical_authority(word)

@@ -277,7 +277,7 @@ class Session:
     """One login: its tokens, and the attempt for the exchange of these tokens (rule 1).
 
     - `refresh_token`: with the mechanism `exchange`, the same string as `access_token`. With `long_lived`, `None`.
-    - `expires_at`: when the access token expires, in seconds of the server's clock.
+    - `expires_at`: the time at which the access token expires, in seconds of the server's clock.
     - `key_id`: the thumbprint of the key, or the server's id of the HMAC secret. `None` for an unbound login.
     - `secret`: only for an HMAC login.
     """
@@ -534,7 +534,10 @@ class Record:
 
 
 def _written_session(session: Session) -> dict[str, object]:
-    """Leave out a refresh token that is also the access token: some key chains limit the size of a record."""
+    """Return the members of a session for the record.
+
+    A refresh token that equals the access token is left out, because some key chains limit the size of a record.
+    """
     members = asdict(session)
     if session.refresh_token == session.access_token:
         del members["refresh_token"]
@@ -848,12 +851,12 @@ Given = str | Proof | Mapping[str, Any]
 Confirm = Callable[[Refused], Given | None]
 """Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code.
 
-With `None`, the client raises the refusal, as without this function. An error of the function is passed on. After a
+If the function returns `None`, the client raises the refusal. The client passes on an error of the function. After a
 wrong password or code, the client raises `Refused`. The client calls the function a second time only if Baton refuses
 the first grant because it is too old or too weak.
 """
 AskPlatform = Callable[[dict[str, Any]], Mapping[str, Any]]
-"""Ask the platform for a passkey. It gets the WebAuthn options, and returns the platform's answer (`toJSON()`).
+"""Ask the platform for a passkey: the function gets the WebAuthn options, and returns the answer (`toJSON()`).
 The function raises an error if the person refuses."""
 SignedIn = str | Mapping[str, str]
 """What the sheet of an identity provider returned: the id_token, or a dictionary with `id_token` and
@@ -1041,7 +1044,7 @@ def content_digest(body: bytes) -> str:
 
 
 def _percent_encoded(text: str) -> str:
-    """Encode a name or value of the query as RFC 9421 section 2.2.8 signs it. The request uses the same form."""
+    """Encode a name or value of the query as RFC 9421 section 2.2.8 signs it. The sent URL has the same form."""
     return quote(text, safe="*").replace("~", "%7E")
 
 
@@ -1104,7 +1107,7 @@ class _Patience:
         self._started, self._skipped_s, self._pauses = time.monotonic(), 0.0, 0
 
     def left_s(self) -> float:
-        """Return the seconds that are left, by the monotonic clock and by the pauses of an injected `sleep`."""
+        """Return the seconds that are left. A pause of an injected `sleep` counts with its full length."""
         return self._deadline_s - (time.monotonic() - self._started) - self._skipped_s
 
     @contextlib.contextmanager
@@ -1191,10 +1194,10 @@ class BatonClient:
         return self._stored().state
 
     def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
-        """Call `listener` with each new state, in the thread that finds it. Return a function that removes `listener`.
+        """Call `listener` with each new state. Return a function that removes `listener`.
 
-        A listener must be quick. Its errors go to `sys.excepthook`. The client finds a change by another process when a
-        method next reads the record.
+        The thread that finds the state calls the listener, so a listener must be quick. Its errors go to
+        `sys.excepthook`. The client finds a change by another process when a method next reads the record.
         """
         entry = lambda state: listener(state)  # noqa: E731, PLW0108 - each registration is another object
         self._listeners.append(entry)
@@ -1479,7 +1482,7 @@ class BatonClient:
         - `path`: percent-encoded, appended to `base_url`.
         - `confirm`: called for a proof if the operation requires a step-up.
         - `grant`: a grant from `step_up`.
-        - `repeat`: give `True` only if two executions do no harm.
+        - `repeat`: give `True` only if two executions do no harm. `False`: never repeat the call after a lost answer.
         - `idempotency_key`: 16 to 128 visible characters. Give it only to a route that supports it.
 
         If the answer is lost, the client repeats a safe method, and any call with `repeat=True` or `idempotency_key`.
@@ -1591,7 +1594,7 @@ class BatonClient:
     def keep_restore_key(self, create: AskPlatform, *, confirm: "Confirm | None" = None) -> None:
         """Make a restore key for this device, and register it at the server.
 
-        `create` calls the platform to make the key. Call this right after a login: after five minutes, it needs
+        `create` calls the platform to make the key. Call this right after a login: five minutes later, this call needs
         `confirm`. Your app may ignore every error: the login stays active.
         """
         credential = dict(create(self._options("/me/restore-key/options", confirm=confirm)))
@@ -1800,7 +1803,7 @@ class BatonClient:
         patience = self._patience(deadline_s)
         body = b"" if json is None else _json_bytes(json)
         repeatable = (method in SAFE_METHODS or idempotency_key is not None) if repeat is None else repeat
-        remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have consumed the first grant.
+        remedies = {"exchange": 1, "log_in": 1, "step_up": 2}  # Two: a lost answer may have used the first grant.
         proof: Given | None = None
         attempt = _random_name()  # The attempt of the step-up. A repetition with it may send the same code.
         used: Session | None = None
@@ -1979,7 +1982,7 @@ class BatonClient:
         return answer, record
 
     def _introduction(self, record: Record, *, by_last: bool) -> Signer | None:
-        """Return the signer of a registration or login: the device's key, or the secret of the last HMAC login."""
+        """Return the signer of a registration or login: the device's key, the last HMAC secret, or `None`."""
         if self._binding == "key" and record.key is not None:
             return Signer(record.key.thumbprint(), record.key.sign)
         last = record.last_secret
@@ -2103,7 +2106,7 @@ class BatonClient:
         raise LoggedOut("reuse", confirmed=not waiting)
 
     def _revoke_waiting(self, left_s: float, *, now: bool = False, once: bool = False) -> bool:
-        """Send the stored revocations (rule 8). The caller gets none of their errors.
+        """Send the stored revocations (rule 8). No error of these requests reaches the caller.
 
         After a lost answer, a call without `now` sends nothing for half a minute. With `once`, each revocation is sent
         only once. Return false if a revocation was given up, because its key is missing or the revocation is too old.
@@ -2156,7 +2159,7 @@ class BatonClient:
         return True
 
     def _usable(self, patience: _Patience) -> None:
-        """Exchange the token if it has expired, at most twice: a child that arrived late may have expired too."""
+        """Exchange a token that expires soon or has expired, at most twice: a late child may have expired too."""
         self._revoke_waiting(patience.left_s())
         for _ in range(2):
             session = self._current()
@@ -2273,7 +2276,7 @@ class BatonClient:
         self._change(dropped)
 
     def _signer(self, record: Record) -> Signer | None:
-        """Return the signer of the stored login, or `None` if it is unbound. Raise `LoggedOut` if its key is lost."""
+        """Return the signer of the stored login. `None`: the login is unbound. Raise `LoggedOut` if the key is lost."""
         session = _session_of(record)
         try:
             return _signer_of(session.key_id, session.secret, record.key)
@@ -2344,7 +2347,7 @@ class LoginStep:
 
     - `factors`: the kinds of factors that the account can prove.
     - `enrol`: the kinds of factors that the account can enrol.
-    - `expires_at`: when this unfinished login expires, in seconds of the server's clock.
+    - `expires_at`: the time at which this unfinished login expires, in seconds of the server's clock.
     - `problem`: the answer that asked for a factor.
     - `refusal`: the refusal of the last proof. `None` before the first proof and after a restart.
     - `recovery_codes`: the codes that an enrolment made. Show them once.
@@ -2480,7 +2483,7 @@ def _secret_signer(key_id: str, secret: str) -> Signer:
 
 
 def _without(record: Record, finished: Pending | None) -> Record:
-    """Remove a login in progress."""
+    """Remove the login in progress `finished`, if the record still has it."""
     return replace(record, pending=None) if record.pending == finished else record
 
 

@@ -1,5 +1,5 @@
 """The vectors of the client libraries: ``clients/vectors/*.json``.
 
-``python -m tools.client_vectors`` writes them. A test writes them again and compares. Every client suite reads them.
-The generator imports no client, so it also tests the Python client.
+``python -m tools.client_vectors`` writes these files. A test compares the files with newly generated texts. The test
+suite of every client reads the files. The generator imports no client, so the vectors also test the Python client.
 """

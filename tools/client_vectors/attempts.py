@@ -3,8 +3,8 @@
 Each vector has a situation, the next step of the client, and a script that leads to the situation.
 
 A script (``run``) is a call, registration, login, factor or exchange, and the answers that its requests get, in order.
-The last answer makes the situation. ``storage`` is the action of another process during an answer: ``moved`` stores a
-newer session, ``finished`` finishes the login. Without a script, ``run`` is null: only the table can be tested.
+The last answer leads to the situation. ``storage`` is the action of another process during an answer: ``moved`` stores
+a newer session, ``finished`` finishes the login. Without a script, ``run`` is null: only the table can be tested.
 """
 
 # ruff: noqa: E501 - a table: one vector, one line
@@ -18,7 +18,7 @@ from tools.client_vectors.table import decided
 DRAW: Final = 0.5
 LONG: Final = 30.0
 Script = tuple[str, list[tuple[Any, str | None]]]
-"""A name, and answers, each with the action of another process at that time."""
+"""A name, and the answers. Each answer has the action of another process during this answer, or ``None``."""
 
 VERBS: Final = (
     # name, verb, method, keyed, repeatable
@@ -183,7 +183,7 @@ def _came(given: object, *, tokens: bool) -> dict[str, Any]:
 def _vector(
     verb: tuple[Any, ...], name: str, answers: list[tuple[Any, str | None]], *, enough: bool
 ) -> dict[str, Any] | None:
-    """Play the answers by the table. Return the last situation, or ``None`` if an earlier step ends the script."""
+    """Apply the table to each answer. Return the last situation, or ``None`` if an earlier step ends the script."""
     label, kind, method, keyed, repeatable = verb
     state = {**SETTLED, "verb": kind, "repeatable": repeatable, "keyed": keyed, "confirm": "with confirm" in name}
     paused, pauses, row, step = 0.0, 0, "", ""

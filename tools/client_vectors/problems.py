@@ -1,4 +1,4 @@
-"""Vectors of answers: ``problems.json``. An answer is foreign, a success, or a refusal with its members."""
+"""Vectors of answers: ``problems.json``. An answer is foreign (not from Baton), a success, or a refusal."""
 
 # ruff: noqa: E501 - a table: one vector, one line
 from typing import Any, Final

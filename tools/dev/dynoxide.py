@@ -36,7 +36,7 @@ class Unfetchable(Exception):
 
 
 def find() -> Path | None:
-    """Return the path of the program: ``DYNOXIDE``, or the downloaded program, or a program on the PATH."""
+    """Return the path of the program: ``DYNOXIDE``, the downloaded program, or a program on the PATH. Else ``None``."""
     named = os.environ.get("DYNOXIDE")
     if named:
         return Path(named)

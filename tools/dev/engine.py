@@ -1,7 +1,7 @@
 """The embedded DynamoDB and KMS: moto in this process, with a lock.
 
 moto has no lock: two callers can both succeed with the same conditional write. A lock around its handler prevents this.
-The tests and ``make dev`` use this database, unless ``AWS_ENDPOINT_URL_DYNAMODB`` names another one.
+The tests and ``make dev`` use this database, unless ``AWS_ENDPOINT_URL_DYNAMODB`` names another database.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def embedded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def engine() -> Iterator[str]:
-    """Use the database at ``AWS_ENDPOINT_URL_DYNAMODB``, or start the embedded one. Yield the URL or a description."""
+    """Use the database at ``AWS_ENDPOINT_URL_DYNAMODB``, or start the embedded one. Yield its URL or a description."""
     endpoint = os.environ.get(ENDPOINT)
     if endpoint:
         offer_credentials()

@@ -237,7 +237,7 @@ class GatewayServer(ThreadingHTTPServer):
         if certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate)
-            # The thread of the connection shakes hands: a slow client must not block the others.
+            # The TLS handshake runs in the thread of the connection, so a slow client does not block other clients.
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def open(self, gateway: Gateway, clock: DevelopmentClock, api: DevApi | None = None) -> None:
@@ -246,7 +246,7 @@ class GatewayServer(ThreadingHTTPServer):
         self.api = api or DevApi(gateway, clock)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the signature of socketserver
-        """Ignore clients that go away, or do not trust the certificate. Print every other error."""
+        """Ignore a client that closes the connection or does not trust the certificate. Print every other error."""
         if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 

@@ -109,7 +109,7 @@ class DevelopmentProvider:
         return 200, {}
 
     def _is_client(self, form: Mapping[str, str]) -> bool:
-        """Check the claims of a client secret, but not its signature: this server has no copy of your key."""
+        """Check the claims of a client secret, but not its signature: this server has no copy of the team's key."""
         parts = form.get("client_secret", "").split(".")
         try:
             head, claims = (json.loads(decode_base64url(part)) for part in parts[:2])

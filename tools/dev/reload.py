@@ -41,7 +41,7 @@ def load_anew(load: Callable[[], Sequence[Any]]) -> Sequence[Any]:
     writes, sys.dont_write_bytecode = (
         sys.dont_write_bytecode,
         True,
-    )  # bytecode has the time of its source in whole seconds, so Python would not notice a change in the same second
+    )  # bytecode has the time of its source in whole seconds: Python would not see a second change in one second
     try:
         return load()
     except BaseException:

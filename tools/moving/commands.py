@@ -151,7 +151,7 @@ def _scan(options: argparse.Namespace, place: Place) -> Scan:
 def _export(options: argparse.Namespace, place: Place) -> int:
     """Export the accounts.
 
-    The metric is sent before the first account is read, so that every export causes its alarm.
+    The metric is sent before the first account is read, so that every export causes an alarm, even if the export fails.
     """
     recipients = recipients_of(options.recipient)
     if options.to.exists():
@@ -189,7 +189,7 @@ def _export(options: argparse.Namespace, place: Place) -> int:
 
 
 def _told(items: Iterator[Stored]) -> Iterator[Stored]:
-    """Print the progress, at most every five seconds."""
+    """Yield the items, and print the progress at most every five seconds."""
     said = time.monotonic()
     for number, item in enumerate(items, start=1):
         yield item

@@ -74,7 +74,7 @@ def better_auth_hash(stored: str) -> str | None:
     """
     if not stored:
         return None
-    if stored.startswith("$"):  # a hash function of the team's own
+    if stored.startswith("$"):  # the team gave Better Auth another hash function
         return stored
     salt, _, key = stored.partition(":")
     return scrypt_hash.write(salt.encode("ascii"), bytes.fromhex(key), ln=14, r=16, p=1)

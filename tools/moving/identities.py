@@ -36,7 +36,7 @@ def issuers_of(row: Provider) -> list[str]:
 
 
 def arriving(members: Sequence[IdentityMember], providers: Providers) -> Mapping[int, ArrivingIdentity]:
-    """Return the identities of a line, by the code of the provider. Raises ``BadIdentity``."""
+    """Return the identities of a line, by the number ``code`` of the provider. Raises ``BadIdentity``."""
     found: dict[int, ArrivingIdentity] = {}
     for member in members:
         row = providers.get(member.provider)
@@ -57,7 +57,7 @@ def arriving(members: Sequence[IdentityMember], providers: Providers) -> Mapping
 
 
 def items_of(arrival: Arrival, user: User, ring: Ring, *, entropy: Entropy) -> tuple[Identity, ...]:
-    """Return the items of the identities of a new account."""
+    """Return the items that store the identities of a new account."""
     return tuple(
         Identity(
             linked.index,

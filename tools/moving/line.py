@@ -111,7 +111,7 @@ def judge(line: Line, *, providers: Providers, now: int) -> Arrival | Refused:
 
 
 def _refused(line: Line, *, now: int) -> Refused | None:
-    """Check the members that need no other package."""
+    """Check the members that need no parser. Return ``None`` if Baton does not refuse them."""
     if line.email is None and not line.identities:
         return Refused("email_missing", "neither an address nor an identity")
     if len(line.source_id) > SOURCE_ID_CHARACTERS_MAX:
@@ -124,11 +124,11 @@ def _refused(line: Line, *, now: int) -> Refused | None:
 
 
 def _secret(totp: TotpMember, *, verified: bool) -> bytes | Refused:
-    """Read the secret of an authenticator app.
+    """Read the secret of an authenticator app. Return ``Refused`` if Baton cannot accept the factor.
 
-    An address of the line must be verified. Otherwise a stranger may have registered the address and enrolled the
-    factor. A reset by mail claims an account with an unproved address only if the account has no second factor. So the
-    owner of the mailbox could never claim this account.
+    ``verified``: the address of the line is verified, or the line has no address. Otherwise a stranger may have
+    registered the address and enrolled the factor. A reset by mail claims an account with an unproved address only if
+    the account has no second factor. So the owner of the mailbox could never claim this account.
     """
     if not verified:
         return Refused("totp_unverified", "a second factor needs a verified address")

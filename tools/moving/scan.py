@@ -1,4 +1,4 @@
-"""Read every account within a budget of read units: a scan of the table `users`, and the states of each page."""
+"""Read every account within a budget of read units: scan `users`, then read the account states of each page."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

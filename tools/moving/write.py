@@ -68,7 +68,10 @@ class Write(Struct, frozen=True, kw_only=True):
         return Outcome(line.source_id, outcome, account_id, reason, kind=kind)
 
     def _patiently(self, arrival: Arrival) -> tuple[str, str, str]:
-        """Write, and repeat a write that DynamoDB refused. A repetition is safe: it finds the new account."""
+        """Write an account, and repeat the write if DynamoDB is unavailable. ``dry_run``: only look for the account.
+
+        A repetition is safe: if an earlier try made the account, the repetition finds the account.
+        """
         for once in range(TRIES):
             self.pace.wait()
             try:

@@ -52,7 +52,8 @@ class SecondUse(Struct, frozen=True, kw_only=True):
     ``key`` is the key that signed the request of this use:
 
     - ``own``: the key or HMAC secret of the login.
-    - ``another``: another key. Baton could not verify this signature, and perhaps the token was not used before.
+    - ``another``: another key. Baton could not verify its signature. The wrong key alone ended the login, so this can
+      be the first use of the token.
     - ``none``: no key, because the login has none.
     """
 
@@ -100,9 +101,10 @@ class ShowActivity(Struct, frozen=True, kw_only=True):
     audit: Audit
 
     def __call__(self, caller: Caller, before: str) -> Activity:
-        """Return a page of at most 50 events, the newest first. Without ``before``, it begins with the newest event.
+        """Return a page of at most 50 events, the newest first.
 
-        With ``before``, the page has only events that are older than this cursor.
+        If ``before`` is empty, the page begins with the newest event. Otherwise the page has only events that are older
+        than this cursor.
 
         Raises ``WrongType`` if ``before`` does not have the form of a cursor.
         """

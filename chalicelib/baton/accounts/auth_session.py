@@ -110,8 +110,8 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
         """Return the refusal for any verdict other than ``Admitted``.
 
         ``began_at``: the start time of the ``auth_session`` that the new ``auth_session`` replaces. Both expire at the
-        same time, so a further step does not extend the lifetime. Only a new check of the first factor starts a new
-        lifetime.
+        same time, so a further step does not extend the lifetime. ``None``: the first factor was just checked, so a new
+        lifetime begins.
 
         ``email_proved``: see ``AuthSession``.
         """

@@ -96,7 +96,7 @@ class EndDevice(Struct, frozen=True, kw_only=True):
 
         Raises ``NotFound`` for an unknown device, ``LoginRequired`` if the caller's own login has ended, and
         ``GrantInvalid`` if the credentials have changed. The device is looked up in the account state that authorized
-        the call. The condition of the write covers later changes.
+        the call. The condition of the write detects changes after this read.
         """
         now = self.clock()
         lineage = caller.account_state.lineages.get(LineageId(device_id)) if caller.account_state else None

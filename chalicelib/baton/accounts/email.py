@@ -84,7 +84,8 @@ def _invalid(reason: str, detail: str) -> InvalidEmail:
 def _canonical_domain(domain: str) -> str:
     """Map a domain by UTS 46 and return its labels as A-labels. An ASCII label is only lower-cased.
 
-    UTS 46 maps the case. ``str.lower`` is not used, because it has two lower-case forms of a capital sigma.
+    In a domain outside ASCII, UTS 46 maps the case. ``str.lower`` has two lower-case forms of a capital sigma, so it is
+    not used for such a domain.
     """
     if domain.isascii():
         return domain.lower()

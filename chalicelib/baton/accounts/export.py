@@ -135,7 +135,7 @@ class ExportAccount(Struct, frozen=True, kw_only=True):
     list_devices: ListDevices
     record: Record
     on_export: Callable[[], OnExport | None]
-    """Returns the app's function, or ``None``. ``Baton.on_export`` may set the function after this flow is made."""
+    """Returns the app's function, or ``None``. ``Baton.on_export`` may set the function after this object is made."""
     providers: Mapping[int, str] = {}
     """The names of the identity providers, by code."""
 

@@ -132,6 +132,7 @@ class Admit(Struct, frozen=True, kw_only=True):
 
         ``basis`` is the unfinished login of an ``auth_session``, the login of the old phone (a restore), or the login
         of the app (a handover). An unfinished login must still be valid. The login of the phone or app must be live.
+        ``None``: the login depends on no earlier step.
 
         A retry with the same attempt gets the same tokens. If the login in ``basis`` has ended, ``basis.refusal``
         is raised.
@@ -193,7 +194,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
             )
             if isinstance(admitted, Done):
-                self.log.set_lineage(lineage=lineage.id)  # before the events of the replaced logins
+                self.log.set_lineage(lineage=lineage.id)  # else the next events would set a replaced lineage
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
                     idle_s, not_before = idle_s_of.get(one.client), ring.not_before
                     if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:

@@ -62,7 +62,7 @@ class ForgetDeleted(Struct, frozen=True, kw_only=True):
     forget: Forget
     log: Log
     on_delete: Callable[[], OnDelete | None]
-    """Returns the app's function, or ``None``. ``Baton.on_delete`` may set the function after this flow is made."""
+    """Returns the app's function, or ``None``. ``Baton.on_delete`` may set the function after this object is made."""
 
     def __call__(self, sealed: str) -> None:
         """Erase the audit of the account, then call the app's function. The queue may deliver an order twice.

@@ -52,8 +52,10 @@ class Login(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        If the password is not enough, raises ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``.
-        Raises ``SecondFactorUnsupported`` if the client cannot request the second factor.
+        If the login needs a second factor, raises one of these errors:
+
+        - ``FactorRequired`` or ``EnrolmentRequired``, with an ``auth_session``.
+        - ``SecondFactorUnsupported``, if the client cannot request the second factor.
         """
         now = self.clock()
         normalise(password)  # refuse an invalid password before anything else is read

@@ -79,8 +79,8 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def _open(self, message: Message, text: str, *, now: int) -> tuple[OpenSession, AccountState, User, EnrolmentAsked]:
         """Open a session of a login that must enrol a second factor. Raises ``FactorRequired`` if a factor exists.
 
-        The account state is read before the user. So a change between the two reads results in different credentials
-        versions.
+        The account state is read first, then the user. If the credentials change between the two reads, the credentials
+        versions differ, and ``Unavailable`` is raised.
         """
         session = self.read_session(message, text, now=now)
         account_state = self.lineage_store.get(session.ticket.account)

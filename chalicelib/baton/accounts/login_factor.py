@@ -51,7 +51,7 @@ class Proof(Struct, frozen=True):
     enrolment: str | None = None
 
     def check(self) -> None:
-        """Check that the request has exactly one factor. Raises ``Malformed``."""
+        """Check that the request has exactly one factor, and no recovery code in an enrolment. Raises ``Malformed``."""
         sent = sum(one is not None for one in (self.totp, self.recovery_code, self.passkey))
         if sent != 1 or (self.enrolment is not None and self.recovery_code is not None):
             raise errors.Malformed(
@@ -202,7 +202,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         device: Remember | None,
         now: int,
     ) -> LoginTokens:
-        """Enrol the factor, and admit the login at the next credentials version."""
+        """Enrol the factor, and admit the login. The enrolment raises the credentials version by one."""
         login = session.ticket.login
         next_login = replace(login, credentials_version=login.credentials_version + 1)
         if enrolling.made is not None and may_go_on(account_state, next_login):
@@ -248,7 +248,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self._wrong(user, "the recovery code was used")
         left = user.factors.codes_left - 1
         told = Told(device=session.ticket.label)
-        # After a restore from a backup, `tools.after_restore` removes the code again, by this digest.
+        # A restore from a backup makes the code valid again. Then `tools.after_restore` removes it, by this digest.
         details: dict[str, str | int] = {"left": left, "digest": digest.hex()}
         self.record("recovery_code_used", account=user.account, details=details, told=told)
         return left
@@ -260,7 +260,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
     def _read(self, session: OpenSession) -> tuple[AccountState, User]:
         """Read the account state, then the user.
 
-        A change between the two reads results in different credentials versions.
+        If the credentials change between the two reads, the credentials versions differ. Raises ``Unavailable`` then.
         """
         account_state = self.lineage_store.get(session.ticket.account)
         user = self.users.get(session.ticket.account)

@@ -62,7 +62,7 @@ class LoginRequest(Struct, frozen=True):
     remember: bool = False
     """The login continues after the browser is closed."""
     over: LineageId | None = None
-    """The login whose cookies this login replaces."""
+    """The login whose cookies the browser sent with the request. The new login replaces that login."""
     source: str = ""
     """The network address of the person, as far as Baton can determine it."""
     attestation: Attestation = Attestation.NONE
@@ -79,7 +79,8 @@ class LoginRequest(Struct, frozen=True):
     def life_s(self) -> int:
         """Return the absolute limit of the login in seconds.
 
-        The limit is that of the client. For a cookie login without ``remember``, it is at most ``WEB_LOGIN_S``.
+        The result is the absolute limit of the client. For a cookie login without ``remember``, the result is at most
+        ``WEB_LOGIN_S``.
         """
         absolute_s = self.client.mechanism.absolute_s
         short = self.client.delivery == "cookie" and not self.remember

@@ -96,7 +96,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
 
         Raises:
             UnknownPasskey: no account has this restore key, or the login that made it has ended.
-            InvalidPasskey: a check failed.
+            InvalidPasskey: the assertion of the restore key is not valid.
             ChallengeInvalid: the challenge has expired, was used, or is of another phone.
             RestoreRefused: the client does not offer restores, the account requires a second factor, or the login of
                 the old phone is of another client.

@@ -2,8 +2,8 @@
 
 The function is called only for an address without an account, or for an account that waits for its first password
 (``User.migrate``). Before the call, the rate limits count the login, and the password is checked against the decoy. So
-guessing takes as long as with any other address. The call of the function takes time, so the time of a login reveals
-which addresses have moved already. Therefore a migration ends at a set date.
+up to the call, a login takes as long as with any other address. The call takes additional time, so the duration of a
+login reveals which addresses have already moved. Therefore a migration ends at a set date.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from chalicelib.baton.policy import REQUEST_MAX_S
 MIGRATION_ANSWER_MAX_S = 3
 """How long a login waits for the function of ``Baton.migrate_with``, in seconds."""
 MIGRATION_DAYS_MAX = 366
-"""The longest time until the end of a migration, in days. Until the end, the time of a login reveals who has moved."""
+"""The longest time until the end of a migration, in days. Until then, the duration of a login shows who has moved."""
 assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 
 
@@ -65,7 +65,7 @@ class Migrate(Struct, frozen=True, kw_only=True):
     users: Users
     record: Record
     migration: Callable[[], Migration | None]
-    """Returns the migration, or ``None``. ``Baton.migrate_with`` may set the migration after this flow is made."""
+    """Returns the migration, or ``None``. ``Baton.migrate_with`` may set the migration after this object is made."""
     mail: bool
 
     def __call__(  # noqa: PLR0913 - the values of a login

@@ -1,7 +1,7 @@
 """The function ``operate``, with which an operator reads and changes one account in the console.
 
 An error that an operator can cause is a returned value, never an exception. The caller is a person with the right to
-invoke this function. The caller sends the name of the operator, which Baton does not check: CloudTrail records who
+invoke this function. The request names an operator. Baton does not check this name, because CloudTrail records who
 invoked the function.
 """
 

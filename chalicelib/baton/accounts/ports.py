@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 class AddressTaken(Struct, frozen=True):
-    """The e-mail address belongs to ``account``. Or the address is free, but this id is in use. Nothing was written."""
+    """Nothing was written: the e-mail address belongs to ``account``, or an account already has the id ``account``."""
 
     account: AccountId
 
 
 class AddressProof(Protocol):
-    """Check the code of a registration, which the person read in the mailbox of the address."""
+    """The check of the code in a registration. The person read this code in the mailbox of the address."""
 
     def __call__(self, mail_session: str, code: str, *, email: str, key: PublicKey | None, now: int) -> str:
-        """Return the language for mails, or an empty text if the person chose none.
+        """Check the code. Return the language that the person chose for mails, or an empty text.
+
+        ``key``: the device key of the registration, or ``None``.
 
         Raises ``InvalidCode``, or ``NotFound`` if mail is off.
         """
@@ -50,7 +52,7 @@ class ForgetLater(Protocol):
     """Queue the order for the work that is left after the deletion of an account (``accounts/forget.py``)."""
 
     def __call__(self, account: AccountId, *, now: int) -> None:
-        """Queue the order. Call this before the deletion, because a deletion must not be without an order.
+        """Queue the order. Call this before the deletion. Otherwise a crash could leave a deletion without an order.
 
         An order for an account that is not deleted is dropped. Raises ``Unavailable`` if the order could not be queued.
         The caller must then not delete the account.
@@ -81,7 +83,7 @@ class Users(Passwords, Protocol):
         """Write e-mail index entry, user and account state in one transaction.
 
         If one of the three already exists, nothing is written, and the result is ``AddressTaken``. An expired index
-        entry does not count. A repetition is safe: it returns ``Done``.
+        entry is replaced. A repetition is safe: it returns ``Done``.
 
         ``AddressTaken`` has the account of the address. If the address is free, ``AddressTaken`` has the account id of
         ``user``, which is in use.
@@ -123,12 +125,14 @@ class Users(Passwords, Protocol):
 
 
 class ProvingUsers(Users, Protocol):
-    """The operations of `Users`, and one that stores that an address is proved."""
+    """The operations of `Users`, and an operation that stores that an address is proved."""
 
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address of the account is proved. Store ``language`` for its mails, unless it is empty.
+        """Store that the address of the account is proved.
+
+        If ``language`` is not empty, also store it as the language of the mails to the owner.
 
         An address that was proved before keeps its first time of proof. This is one transaction, with two conditions:
 

@@ -25,7 +25,7 @@ class InvalidCode(Refusal):
 
 
 class VerificationRequired(Refusal):
-    """The registration has no code from the mailbox, which ``BATON_REGISTRATION=verify_first`` requires."""
+    """``BATON_REGISTRATION`` is ``verify_first``, and the registration lacks ``mail_session`` or a mailed ``code``."""
 
     status = 403
     error = "insufficient_authorization"
@@ -38,7 +38,7 @@ class VerificationRequired(Refusal):
 
 
 class AccountExists(Refusal):
-    """The e-mail address belongs to an account, or an account keeps it as an old address."""
+    """An account has this e-mail address, or keeps it for 7 days after a change to another address."""
 
     status = 409
     error = code = "account_exists"

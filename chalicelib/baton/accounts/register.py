@@ -72,7 +72,8 @@ class Register(Struct, frozen=True, kw_only=True):
 
         A code from the mailbox proves the address. With ``verify_first``, the request must have a code.
 
-        At a client that requires a second factor the account is made, and ``EnrolmentRequired`` is raised.
+        If the client requires a second factor, Baton makes the account without a login, and raises
+        ``EnrolmentRequired``.
         """
         now = self.clock()
         secret = normalise(password)
@@ -122,9 +123,9 @@ class Register(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the e-mail index entry kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count every registration of a source, also if it is refused.
+        """Count a registration of the network of ``source``, even if it is refused later. Raises ``TooManyRequests``.
 
-        Each answer reveals whether an address is in use.
+        An answer can reveal whether an address is in use. Without this limit, a caller could test many addresses.
         """
         if not self.limits:
             return
@@ -143,7 +144,8 @@ class Register(Struct, frozen=True, kw_only=True):
     def _check_breach(self, secret: bytes, login_request: LoginRequest, *, ring: Ring, now: int) -> None:
         """Refuse a breached password, except in a retry whose first request made the account.
 
-        The check may have been unavailable during the first request.
+        In the first request, the breach check may have been unavailable, so Baton accepted the password. Then the retry
+        must succeed too.
         """
         try:
             self.new_password.check_breach(secret)

@@ -28,13 +28,13 @@ class SetRoles(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, email: str, roles: Collection[str]) -> AccountId:
-        """Replace the roles of the account with this e-mail address. A repetition is safe.
+        """Replace the roles of the account with this e-mail address or id. A repetition is safe.
 
         A role takes effect on the next call of a signed route. No login ends.
 
         Raises:
             UnknownRole: the registry does not have one of the names. Nothing was read or written.
-            NotFound: no account has the address, or the account is not active.
+            NotFound: no account has the address or id, or the account is not active.
 
         """
         codes = self.clients.role_codes(roles)
@@ -51,11 +51,11 @@ class SetRoles(Struct, frozen=True, kw_only=True):
         return self.change(email, lambda stored: stored - codes)
 
     def change(self, email: str, to: Callable[[frozenset[int]], frozenset[int]]) -> AccountId:
-        """Change the roles of the account with this address.
+        """Change the roles of the account with this e-mail address or id.
 
-        ``to`` returns the new role codes for the stored role codes (`Clients.role_codes`).
+        ``to`` gets the stored role codes and returns the new role codes (`Clients.role_codes`).
 
-        Raises ``NotFound`` if no active account has the address.
+        Raises ``NotFound`` if no active account has the address or id.
         """
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         for _ in range(START_OVER_MAX):
@@ -95,7 +95,7 @@ class ShowRoles(Struct, frozen=True, kw_only=True):
     lineage_store: LineageStore
 
     def __call__(self, email: str) -> AccountRights:
-        """Read the account with this address. Raises ``NotFound`` if no account has the address."""
+        """Read the rights of the account with this e-mail address or id. Raises ``NotFound`` if there is no account."""
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         account_state = self.lineage_store.get(account)
         if account_state is None or account_state.status is Status.DELETED:

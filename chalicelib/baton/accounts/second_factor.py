@@ -27,9 +27,9 @@ class RequireSecondFactor(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, email: str, *, required: bool) -> AccountId:
-        """Change the requirement for the account with this e-mail address. A repetition is safe. No login ends.
+        """Change the requirement for the account with this e-mail address or id. A repetition is safe. No login ends.
 
-        Raises ``NotFound`` if no account has the address, or if the account is not active.
+        Raises ``NotFound`` if no account has the address or id, or if the account is not active.
         """
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=self.clock())
         if isinstance(self.lineage_store.set_second_factor(account, required=required), Refused):
@@ -54,9 +54,10 @@ class RemoveFactors(Struct, frozen=True, kw_only=True):
     def __call__(self, email: str) -> AccountId:
         """Remove authenticator app, passkeys, recovery codes and remembered devices. No login ends.
 
+        ``email`` is the e-mail address or the id of the account.
         If the client, a role or an operator requires a second factor, the person must enrol a factor at the next login.
 
-        Raises ``NotFound`` if no account has the address, or if the account is not active or has no second factor.
+        Raises ``NotFound`` if no account has the address or id, or if the account is inactive or has no second factor.
         """
         now = self.clock()
         account = account_of(email, users=self.users, key_ring=self.key_ring, now=now)

@@ -164,7 +164,10 @@ def _read_data(encoded: bytes) -> _Data:
 
 
 def _read_extras(encoded: bytes, offset: int) -> int | None:
-    """Read the bytes at the end: none (iOS up to 26), or exactly one map (iOS 27). Return the category, if any."""
+    """Read the bytes from ``offset`` on: none (iOS up to 26) or exactly one map (iOS 27).
+
+    Return the category in the map. ``None``: there is no map, or the map has no valid category.
+    """
     if offset == len(encoded):
         return None
     with refusing("chain", "the bytes at the end are not one map"):

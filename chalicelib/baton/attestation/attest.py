@@ -51,9 +51,9 @@ class AttestLogin(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, evidence: Evidence | None) -> AttestedAnswer:
         """Judge the evidence, and store it for the device key and for the login.
 
-        For bad or missing evidence, raises the errors that `JudgeEvidence` raises under the rule ``required``. It also
-        does this if the rule of the client is ``report``. Raises ``NotFound`` if the rule is ``off``. A login that is
-        not bound to a key of its device cannot be attested: it gets ``AttestationRequired``.
+        For bad or missing evidence, raises the errors that `JudgeEvidence` raises under the rule ``required``, even if
+        the rule of the client is ``report``. Raises ``NotFound`` if the rule is ``off``. Raises ``AttestationRequired``
+        for a login that is not bound to a key of its device, because such a login cannot be attested.
         """
         now = self.clock()
         client = self.clients.get(caller.client_id)

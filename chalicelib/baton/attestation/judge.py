@@ -77,6 +77,7 @@ class JudgeEvidence(Struct, kw_only=True):
 
         Under ``off`` and ``report``, bad or missing evidence is not refused. Under ``required``, it raises
         ``AttestationRequired``, ``AttestationChallengeInvalid``, ``AttestationFailed`` or ``AttestationFailedOnce``.
+        While an operator has lowered ``required`` to ``report``, the rule ``report`` applies.
         """
         rule = client.attestation.rule
         if rule == "off":
@@ -228,10 +229,10 @@ class JudgeEvidence(Struct, kw_only=True):
         )
 
     def _revoked_now(self, *, now: int) -> frozenset[bytes]:
-        """Return the list of revoked certificates, which is read again after an hour.
+        """Return the digests of the revoked serials. The stored list is cached for an hour.
 
-        Without a list, no certificate counts as revoked. An old list is still used. So an outage of Google stops no
-        login.
+        If no list is stored, no certificate counts as revoked. An old list is still used. So an outage of Google stops
+        no login.
         """
         read_at = self._revoked_read_at
         if read_at is None or not 0 <= now - read_at < LIST_CACHED_S:

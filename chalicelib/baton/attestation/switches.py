@@ -65,9 +65,10 @@ class LowerToReport(Struct, frozen=True, kw_only=True):
     store: Attestations
 
     def __call__(self, client: Client, *, hours: int, now: int) -> int:
-        """Lower ``required`` to ``report`` for some hours. 0 hours end the switch now. Return its end (Unix time).
+        """Lower ``required`` to ``report`` for some hours. Return the time at which the switch ends (Unix time).
 
-        Raises ``ValueError`` for a client without ``required``, and for too many hours.
+        0 hours end the switch now. Raises ``ValueError`` if the rule of the client is not ``required``, or if ``hours``
+        is not a number from 0 to ``REPORT_HOURS_MAX``.
         """
         if client.attestation.rule != "required":
             raise ValueError(f'client.{client.id} has attestation = "{client.attestation.rule}": nothing to lower')

@@ -1,7 +1,7 @@
 """Cookies that are bound to the key of a browser (W3C Device Bound Session Credentials): offer, bind, refresh, check.
 
-A browser that can do this makes a key in hardware and proves it every ten minutes. A copy of the cookies does not work
-without the next proof. Other browsers ignore the offer. The tickets here are never stored. The only write is a binding.
+A browser that supports this makes a key in hardware and proves the key every ten minutes. A copy of the cookies does
+not work without the next proof. Other browsers ignore the offer. Baton stores the binding, and stores no ticket.
 
 | refresh | answer |
 |---|---|
@@ -219,7 +219,10 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
         return _answer(200, headers=headers, cookies=(self._cookie(account, lineage_id, now=now),))
 
     def check(self, message: Message, account: AccountId, lineage: Lineage, *, now: int) -> None:
-        """Require a recent proof of the key to which a login is bound. Raises ``DeviceProofRequired``."""
+        """Require a recent proof of the key to which a login is bound. Raises ``DeviceProofRequired``.
+
+        No proof is required if the login has no browser key, or was bound at most a minute ago.
+        """
         key = lineage.browser_key
         if key is None:
             return

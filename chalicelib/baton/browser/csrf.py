@@ -1,7 +1,8 @@
 """The CSRF token of a session, for browsers that send neither ``Origin`` nor Fetch Metadata. No I/O.
 
 A token is ``mask || (mask XOR value)`` in base64url. The value is an HMAC with the key of the session. The mask is
-random, so that compression does not reveal the token (BREACH). The key is derived from the lineage and stored nowhere.
+random, so that compression does not reveal the token (BREACH). The key is derived from the root secret, the account id
+and the lineage id. Baton does not store the key.
 """
 
 import hmac
@@ -21,7 +22,10 @@ _FIELDS_MAX: Final = 32
 
 
 def sent_token(message: Message) -> str:
-    """Return the CSRF token of a request: the header field, or the form field. It is empty if none or two are sent."""
+    """Return the CSRF token of a request: the header field or, without this field, the form field.
+
+    The result is empty if the request has no token, or has this field more than once.
+    """
     given = message.fields.get("baton-csrf")
     if given is not None:
         return given[0] if len(given) == 1 else ""

@@ -122,10 +122,10 @@ class Deliver(Struct, frozen=True, kw_only=True):
         return Answer(answer.status, shown, headers=headers, cookies=tuple(cookies))
 
     def _end_other(self, message: Message, token: Token, *, now: int) -> None:
-        """End the login of another account whose cookie this login replaces.
+        """End each login of another account whose cookies the request has. The new login replaces these cookies.
 
-        A thief of bound cookies could send them with a login of his own, to end the login of the owner. So the cookies
-        must have the proof of the key.
+        A thief of bound cookies could send them with a login of his own, to end the login of the owner. So if the other
+        login is bound to a browser key, the cookies must have the proof of this key.
         """
         for other in login_tokens(self.proof, message, now=now):
             if other.account == token.account:
@@ -166,7 +166,10 @@ def genuine_cookie(proof: RequestVerifier, text: str, kind: Kind, *, now: int) -
 
 
 def replaced_login(proof: RequestVerifier, message: Message, *, now: int) -> Token | None:
-    """Return the session id in the cookies of a request, or else the remember token. ``None``: neither is genuine."""
+    """Return the genuine session id in the cookies of a request. If there is none, return the genuine remember token.
+
+    ``None``: the request has neither of the two.
+    """
     return next(login_tokens(proof, message, now=now), None)
 
 

@@ -1,7 +1,8 @@
 """The page on which a person continues the login of the app in a browser. Its script redeems the code.
 
-The code is in the fragment of the address, which reaches no server and no log. The page first shows the account, and
-uses the code only after the person taps the button. This protects against a link with the code of another person.
+The code is in the fragment of the address. A browser sends the fragment to no server, so the code is in no log. The
+page first shows the account, and uses the code only after the person taps the button. This protects against a link with
+the code of another person.
 """
 
 import hashlib

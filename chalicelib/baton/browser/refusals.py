@@ -6,8 +6,8 @@ from chalicelib.baton.errors import InvalidRequest, InvalidToken, Refusal
 class CrossSite(Refusal):
     """A page of another site sent the request, or nothing shows which page sent the request.
 
-    The header ``Baton-CSRF`` counts only if a logged-in browser sends neither ``Origin`` nor ``Sec-Fetch-Site``. It
-    never counts for a registration or a login.
+    The CSRF token counts only if a logged-in browser sends neither ``Origin`` nor ``Sec-Fetch-Site``. It never counts
+    for a registration or a login.
     """
 
     status = 403

@@ -41,7 +41,10 @@ def judge_session(lineage: Lineage, token: Token, *, now: int, mechanism: Mechan
 
 
 def is_superseded(lineage: Lineage, token: Token) -> bool:
-    """Check whether a newer cookie replaced this session id or remember token. The floor applies to session ids."""
+    """Check whether a newer cookie replaced this session id or remember token.
+
+    The floor applies only to session ids.
+    """
     if token.generation != lineage.generation:
         return True
     return token.kind is Kind.ACCESS and token.issued_at < floor_of(lineage) - FLOOR_GRACE_S

@@ -8,7 +8,7 @@ A cookie is easier to misuse than a signed call. So each request passes these ch
 4. the browser proved its key, if the login is bound to a key;
 5. the id is not superseded.
 
-Baton accepts only session ids that it made, and each login begins a new lineage.
+Baton accepts only session ids that it made, and each login begins a new lineage. This prevents session fixation.
 """
 
 import hashlib
@@ -86,7 +86,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def authenticate(self, message: Message, *, bound: bool = False) -> CookieCall:
         """Check which site sent the request, and that a cookie is genuine. This reads only the key ring (cached).
 
-        ``bound``: the route requires a bound login. It refuses all cookies, even those bound to a browser key.
+        ``bound``: the route requires a bound login. It refuses all cookies, even cookies bound to a browser key.
 
         Raises ``CrossSite``, ``TokenInvalid``, ``SignatureRequired``, and the errors of `read_cookies` and
         `check_digest`.
@@ -270,10 +270,10 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return SessionSuperseded("older than the floor")
 
     def _is_first_today(self, lineage: LineageId) -> bool:
-        """Check whether this is the first such event of the login today: a browser may send an old cookie for weeks.
+        """Check whether the event ``session_superseded`` was not yet recorded today for this login.
 
-        A consumed ticket for each login and day stores that the event was recorded. If the database does not answer,
-        the result is true.
+        A browser may send an old cookie for weeks, so the event is recorded only once a day. A consumed ticket for each
+        login and day stores that the event was recorded. If the database does not answer, the result is true.
         """
         now = self.clock()
         day = now // DAY_S

@@ -7,7 +7,8 @@
 | any other, or sent twice | a navigation to a document, or an ``Origin`` of the client | an ``Origin`` of the client |
 | missing | pass | an ``Origin`` of the client; without ``Origin`` a CSRF token |
 
-An ``Origin`` of the API's own pages counts as an ``Origin`` of the client.
+An ``Origin`` of the API's own pages counts as an ``Origin`` of the client. A CSRF token never counts for a registration
+or a login.
 
 ``SameSite`` is not enough: a page on another port of the host sends even ``SameSite=Strict`` cookies.
 """

@@ -87,9 +87,9 @@ class Log:
     def __init__(
         self, *, service: str, level: str, metrics: bool, write: Callable[[Mapping[str, object]], None] | None = None
     ) -> None:
-        """Log for the deployment ``service`` from ``level`` upwards. ``metrics`` also writes embedded metrics.
+        """Write the events of ``level`` and above, for the deployment ``service``.
 
-        ``write`` writes one line, by default to standard output.
+        If ``metrics`` is true, also write embedded metrics. ``write`` writes one line, by default to standard output.
         """
         self._write = write or write_line
         self._service = service
@@ -151,7 +151,7 @@ class Log:
             self._send()
 
     def _add(self, name: str, unit: str, value: float) -> None:
-        # A sum, not each value: CloudWatch accepts at most a hundred values of a metric.
+        # Keep only the sum, because CloudWatch accepts at most a hundred values of a metric in a line.
         self._counted[name, unit] = self._counted.get((name, unit), 0) + value
 
     def _send(self) -> None:

@@ -97,7 +97,11 @@ class Log(Protocol):
 
 
 class Counters(Protocol):
-    """Counters of a time window. If they are lost, they begin at zero."""
+    """Counters: one for each name and time window. A counter that storage has lost begins again at zero."""
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the current count of ``name``, or return ``Refused`` if the count is ``limit`` already."""
+        """Add one to the count of ``name`` in the current time window, if the count is below ``limit``.
+
+        ``Refused``: the count is ``limit`` already, and nothing is added. Each time window lasts ``window_s`` seconds,
+        and begins with a count of zero. ``now`` selects the window.
+        """

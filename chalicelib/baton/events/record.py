@@ -40,8 +40,8 @@ class Record(Struct, frozen=True, kw_only=True):
         """Write the log line and the metric and, for an audited event, one row of the account's audit.
 
         Call this after the change and before the answer. It never raises. ``facts`` are in the line and the row.
-        ``details`` (the evidence for the owner) are only in the row. Neither may contain a secret or an address. The
-        owner gets a notice if `names.EVENTS` has a notice for the event and ``told`` is given.
+        ``details`` (the evidence for the owner) are only in the row. Pass no secret and no address in ``facts`` or
+        ``details``. The owner gets a notice if `names.EVENTS` has a notice for the event and ``told`` is given.
         """
         about = {"account": account} if lineage is None else {"account": account, "lineage": lineage}
         kind, now = _event_of(event), self.clock()

@@ -8,7 +8,7 @@ A password is blocked if the whole of it, with or without its separators, is one
 4. a unit and its repetitions, if the unit has fewer than 8 characters or is one of 1 to 3. The last repetition may be
 incomplete.
 
-Example: "qwertyuiop-asdfgh" is two runs. A longer password may contain "correct horse".
+Example: "qwertyuiop-asdfgh" is two runs. A longer password may contain an entry of the list, such as "password".
 """
 
 import re
@@ -19,7 +19,7 @@ from pathlib import Path
 LISTED_CHARACTERS_MIN = 8
 """The length of the shortest entry of the list.
 
-Every password has at least this length, also at accounts with a second factor.
+Baton requires this length of every password, even where every client requires a second factor.
 """
 
 _DIFFERENT_CHARACTERS_MIN = 5

@@ -93,7 +93,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     record: Record
     product: str
     verified_only: bool = False
-    """If true, a factor cannot be added while the account has an unproved address. True where mail is on."""
+    """If true, an account with an unproved address cannot add a factor. The value is true if mail is on."""
 
     def show(self, caller: Caller) -> FactorsShown:
         """Return the second factors of the account, and whether its logins need one."""
@@ -190,8 +190,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         these codes again.
 
         Raises:
-            FactorMissing: ``on``, but the account has neither an authenticator app nor a passkey.
-            SecondFactorRequired: not ``on``, but the client, an operator or a role requires a second factor.
+            FactorMissing: ``on`` is true, but the account has neither an authenticator app nor a passkey.
+            SecondFactorRequired: ``on`` is false, but the client, an operator or a role requires a second factor.
 
         """
         now = self.clock()
@@ -231,7 +231,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         return same_codes(self.key_ring.current(now=now), user.account, seed, stored) or ()
 
     def _change(self, caller: Caller, change: FactorChange, *, proved: Remember | None, now: int) -> None:
-        """Carry out a change, if the caller's login is live and the credentials are as the call read them."""
+        """Carry out a change. Raises an error if the caller's login is not live, or if the credentials have changed."""
         if isinstance(self.store.change_factors(caller.actor, change, remember=proved, now=now), Done):
             return
         refuse_inactive(may_act(self.lineage_store.get(caller.account), caller.actor, now=now))
@@ -240,7 +240,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
         """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        `remember` has more reasons for ``None``. The change of factors deletes all other remembered devices.
+        `remember` has more reasons for ``None``. The change of factors forgets all other remembered devices.
         """
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr

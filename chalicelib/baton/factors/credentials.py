@@ -23,7 +23,10 @@ from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
 
 Elsewhere = Callable[[User | None, AccountState | None], User | None]
-"""Check a password in another system, and move the account. The arguments come from the storage of this deployment."""
+"""Check a password in another system. Return the user that moved to Baton, or ``None`` if no user moved.
+
+The arguments are the user and the account state that Baton has stored.
+"""
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
@@ -50,7 +53,8 @@ class Credentials(Struct, frozen=True, kw_only=True):
     ) -> User:
         """Check the password and return the user.
 
-        Each rate limit counts the check before the password is hashed, and uncounts it after success or a server error.
+        Baton counts the check in each rate limit before it hashes the password. After a success or a server error,
+        Baton subtracts the check from each count.
 
         ``elsewhere``: checks a password that Baton refuses. If the password is right, ``elsewhere`` moves the account
         to Baton. The caller must then read the account state again.
@@ -160,9 +164,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self.ephemeral.uncount(rate_limit.name, window_s=THROTTLE_WINDOW_S, now=now)
 
     def _try_to_uncount(self, rate_limits: tuple[RateLimit, ...], *, now: int) -> None:
-        """Uncount this check after a server error, because a wrong password did not cause the error.
+        """Subtract this check from the counts after a server error: a wrong password did not cause the error.
 
-        An error while uncounting is ignored.
+        A server error during the subtraction is ignored.
         """
         for rate_limit in rate_limits:
             with contextlib.suppress(errors.Unavailable):
@@ -181,7 +185,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 def _opened(user: User, ring: Ring) -> str | None:
-    """Decrypt the password hash of a user. ``None``: there is no hash, or it does not belong to this account."""
+    """Decrypt the password hash of a user. ``None``: the user has no hash, or the decryption fails."""
     if user.password_hash is None:
         return None
     try:

@@ -1,8 +1,8 @@
 """The enrolment of an authenticator app: a ticket for the client until the first code is typed. No I/O.
 
 Nothing is stored before the first code is right. The ticket has the secret, and is bound to one login: the lineage that
-requested it, or the lineage that the unfinished login will begin. The mark of the ticket (`mark_of_ticket`) is stored
-in the user's `Totp`, so a repeated request finds its own enrolment and gets the same recovery codes.
+requested it, or the lineage that the unfinished login will begin. The enrolment stores the mark of the ticket
+(`mark_of_ticket`) in the user's `Totp`. So a repeated request finds its own enrolment and gets the same recovery codes.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ def read_enrolment(
 
 
 def is_made(ticket: Enrolment, user: User) -> bool:
-    """Check whether an earlier request completed this enrolment. After a later change of credentials: ``False``."""
+    """Check whether an earlier request completed this enrolment, and the credentials have not changed since then."""
     totp = user.factors.totp
     return totp is not None and totp.mark == ticket.mark and user.credentials_version == ticket.credentials_version + 1
 

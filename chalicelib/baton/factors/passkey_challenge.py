@@ -126,7 +126,7 @@ def party_of(clients: Clients, client: Client | None) -> RelyingParty:
 
 
 def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
-    """Return the origins of a client: its web origins, and those that the platforms give to its apps."""
+    """Return the origins of a client: its web origins, and the origins that the platforms give to its apps."""
     ios = (f"https://{party.rp_id}",) if client.apps.app_ids else ()
     certificates = sorted({one for listed in client.apps.packages.values() for one in listed})
     android = (f"{ANDROID_ORIGIN}{encode_base64url(one)}" for one in certificates)

@@ -31,7 +31,7 @@ from chalicelib.baton.tokens.issue import Seconds
 UPGRADE_S: Final = 5 * MINUTE_S
 """How long after its login a device may add a passkey without a gesture and without a step-up, in seconds."""
 _KNOWS = frozenset({"pwd", "fed"})
-"""The methods (``amr``) of logins that need more than the device. The thief of a device cannot use these methods."""
+"""The login methods (``amr``) that need more than the device. The thief of a device cannot log in with them."""
 
 
 class NewPasskey(Struct, frozen=True):
@@ -163,7 +163,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         return _new(change.passkey)
 
     def rename(self, caller: Caller, passkey: str, name: str) -> None:
-        """Name a passkey. Raises ``NotFound`` if the account of the caller does not have this passkey."""
+        """Change the name of a passkey. Raises ``NotFound`` if the account of the caller does not have this passkey."""
         now = self.clock()
         self._passkey(self._user(caller), passkey)
         renamed = self.store.rename_passkey(caller.actor, passkey, name, now=now)
@@ -228,7 +228,7 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         """Return the ``Remember`` of the caller's device, or ``None`` if ``proved`` is false.
 
         ``proved``: the caller has just proved a second factor. `remember` has more reasons for ``None``. The change of
-        the passkeys deletes all other remembered devices.
+        the passkeys forgets all other remembered devices.
         """
         if not proved:
             return None

@@ -22,7 +22,7 @@ _NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
     "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
 )
-"""The hash with which the password for an unknown account is compared: the current cost, and an arbitrary tag."""
+"""The hash to compare with for an unknown account without a decoy. It has the current cost, and an arbitrary tag."""
 
 
 class Verified(Struct, frozen=True):
@@ -52,7 +52,7 @@ def verify_password(
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.
-        Unavailable: the hash to compare with is not of a kind that Baton verifies, or its cost is out of bounds.
+        Unavailable: Baton does not verify this kind of hash, or the cost of the hash is out of bounds.
 
     """
     from chalicelib.baton.factors.hashes import kinds  # noqa: PLC0415 - cold start
@@ -76,7 +76,7 @@ def verify_password(
 def _is_cut(stored: "StoredHash", password: bytes) -> bool:
     """Check whether a hash covers only the beginning of a password.
 
-    If it does, the caller must not hash the password again: the person may have mistyped the rest of the password.
+    The caller must not replace such a hash by a hash of the whole password: the person may have mistyped the rest.
     """
     from chalicelib.baton.factors.hashes import bcrypt_hash  # noqa: PLC0415 - cold start
 

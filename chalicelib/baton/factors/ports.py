@@ -44,7 +44,7 @@ class Fetch(Protocol):
     """The function that sends ``GET`` requests to other services over HTTPS."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], within_s: float, bytes_max: int) -> bytes | NotFetched:
-        """Return the body of a ``GET`` that was answered with 200. It never raises.
+        """Return the body of an answer with status 200, or ``NotFetched`` without such an answer. Never raise.
 
         ``within_s`` is the time limit in seconds for the whole request: name resolution, connection, TLS and the
         answer. ``bytes_max`` is the maximum size of the body. The certificate of the server is verified. Redirects are
@@ -87,7 +87,7 @@ class Post(Protocol):
     """The function that sends forms to other services over HTTPS."""
 
     def __call__(self, url: str, *, form: Mapping[str, str], within_s: float, bytes_max: int) -> Posted | NotFetched:
-        """Return the answer to a ``POST``, of any status. It never raises. The limits are those of ``Fetch``."""
+        """Send a form. Return an answer of any status, or ``NotFetched``. Never raise. The limits are as in `Fetch`."""
 
 
 class FactorStore(Protocol):

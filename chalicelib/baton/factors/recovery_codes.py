@@ -1,8 +1,8 @@
 """Recovery codes: ten codes on paper, each of which replaces the second factor of one login. No I/O.
 
-A code has 24 characters of Crockford's base32 (120 bits). The codes derive from a root secret, the account and a seed,
-so that the server can show the same codes again after a lost answer. For each code, the server stores 16 bytes of a
-SHA-256 of the account id and the code. So a digest that is copied to another account matches no code there.
+A code has 24 characters of Crockford's base32 (120 bits). The codes derive from a root secret, the account and a seed.
+So the server can show the same codes again after a lost answer. For each code, the server stores 16 bytes of a SHA-256
+of the account id and the code. So a digest that is copied to another account matches no code there.
 
 Source: Crockford, "Base 32"; NIST SP 800-63B-4 section 3.1.2 (look-up secrets); OWASP ASVS 5.0 6.5.2.
 """
@@ -30,7 +30,7 @@ def make_codes(ring: Ring, account: AccountId, seed: bytes, *, now: int) -> tupl
 
 
 def same_codes(ring: Ring, account: AccountId, seed: bytes, stored: RecoveryCodes) -> tuple[str, ...] | None:
-    """Return the codes that an earlier request made with ``seed``. ``None``: they are not stored, or one was used."""
+    """Return the codes that an earlier request made with ``seed``. ``None``: a code was used or replaced since then."""
     for codes in (_codes(root, account, seed) for root in ring.roots):
         if digests_of(account, codes) == stored.digests:
             return codes

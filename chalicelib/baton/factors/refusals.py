@@ -29,7 +29,7 @@ class TooShort(WeakPassword):
 
 
 class TooCommon(WeakPassword):
-    """The whole password is among those that attackers try first.
+    """The whole password is one of the passwords that attackers try first.
 
     The exact rules are in ``chalicelib/baton/factors/block_list.py``. A longer password may contain a common word.
     """
@@ -59,7 +59,7 @@ class Breached(WeakPassword):
 
 
 class InvalidCredentials(Refusal):
-    """A wrong password, an unknown account and a disabled account give the same answer."""
+    """The password is wrong, or the account is unknown or disabled. The answer is the same in each case."""
 
     status = 401
     error = code = "invalid_credentials"

@@ -31,7 +31,7 @@ from chalicelib.baton.tokens.caller import Caller
 KEEP_S: Final = 5 * MINUTE_S
 """How long after its login a device may store a restore key without a step-up, in seconds.
 
-After this time, a thief with a copy of the device cannot store a restore key.
+After this time, a thief with a copy of the device cannot store a restore key, because the thief cannot step up.
 """
 
 

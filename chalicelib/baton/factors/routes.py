@@ -36,10 +36,10 @@ class IdentityShape(Body):
 
 
 class StepUpShape(Body):
-    """``POST /step-up``. Send all ``factors`` of the error ``step_up_required``, or one factor of its ``instead``.
+    """``POST /step-up``. The error ``step_up_required`` lists the factors to send.
 
-    A ``passkey`` signs options of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or
-    with ``totp``.
+    Send all factors in its member ``factors``, or one factor in its member ``instead``. A ``passkey`` signs options
+    of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or with ``totp``.
     """
 
     operation: OperationShape

@@ -54,7 +54,7 @@ class FactorAsked(Struct, frozen=True):
 
 
 class EnrolmentAsked(Struct, frozen=True):
-    """The login must prove a factor, but the account has none. It must enrol one of these kinds."""
+    """The login must prove a factor, but the account has none. The login must enrol one of these kinds."""
 
     enrol: tuple[str, ...]
 
@@ -117,8 +117,9 @@ def is_remembered(
 ) -> bool:
     """Check whether a device is remembered.
 
-    ``remember_days`` count from the last ``Remember`` that was stored for the device. A login stores a ``Remember``
-    only if it proves a second factor. A step-up does not store a ``Remember``.
+    ``remember_days`` count from the last ``Remember`` that was stored for the device. Two requests store a
+    ``Remember`` after the person proved a second factor: a login, and a change of factors or identities. A step-up
+    alone stores no ``Remember``.
     """
     at = factors.remembered.get(key_id(binding) or "")
     if at is None or at < not_before or now - at >= remember_days * DAY_S:
@@ -141,7 +142,7 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     A device that is not new is *long-used*.
 
     - An unbound device is always new.
-    - If a login ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, it does not count: the device may belong
+    - A login that ended for a reason outside ``HARMLESS_ENDS``, such as a reuse, does not count: the device may belong
       to a thief.
     - The bindings of all HMAC devices are equal. So for an HMAC device, only the login ``lineage`` counts.
 
@@ -179,14 +180,14 @@ def remember(
 
 
 def identities_without_newer(identities: Mapping[int, LinkedIdentity], *, since: int) -> dict[int, LinkedIdentity]:
-    """Return the identities without those that a new device linked at ``since`` (seconds) or later."""
+    """Return the identities, except the identities that a new device linked at ``since`` (seconds) or later."""
     return {
         code: linked for code, linked in identities.items() if not (linked.by_new_key and linked.linked_at >= since)
     }
 
 
 def without_newer(factors: SecondFactors, *, since: int) -> SecondFactors:
-    """Return the factors without those that a new device added at ``since`` (seconds) or later.
+    """Return the factors, except the factors that a new device added at ``since`` (seconds) or later.
 
     The result has no remembered devices. ``on`` is false if neither an authenticator app nor a passkey is left.
     """

@@ -113,7 +113,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         if passkey is not None:
             proved_at = self._prove_passkey(caller, operation, user, passkey, effect=effect, now=now)
         if totp is not None:
-            typed_at = self.prove_totp(  # an earlier time for a repetition: an old proof must not become new
+            typed_at = self.prove_totp(  # a repetition returns an earlier time, so an old proof never becomes new
                 user,
                 totp,
                 device=_proved_device(caller, user),

@@ -12,7 +12,8 @@ class KeptAddress(Struct, frozen=True):
     ``at`` is the time of this change, in seconds. ``returns``: an undo may restore the old address. ``returns`` is
     false in two cases:
 
-    1. A long-used device made the change with a second factor. The owner made this change, so no undo is needed.
+    1. A long-used device (`rules.is_new_key`) made the change with a second factor. So the owner made the change,
+       and no undo is needed.
     2. The account returned to an earlier address. After the changes from A to B and back to A, ``returns`` is false for
        B: a thief may have set B.
     """

@@ -85,8 +85,8 @@ class Apple(Struct, frozen=True, kw_only=True):
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        A code of another person than ``sub``, or of another app, is refused too. Otherwise, deleting the account could
-        revoke another person's consent.
+        A code of another person than ``sub``, or of another app, also raises ``NotDone``. Otherwise, the deletion of
+        this account could revoke the consent of that person.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:

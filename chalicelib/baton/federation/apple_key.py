@@ -1,7 +1,7 @@
-"""The private key with which this deployment proves itself to Apple: read from its file, and sealed for the storage.
+"""The private key with which this deployment authenticates to Apple: how Baton reads, encrypts and stores the key.
 
-The key ring encrypts the private key, so a reader of the table cannot use it. The id of the private key is stored with
-it: a new key and its id change in one write.
+A key of the key ring encrypts the private key, so a reader of the table cannot use the private key. The private key and
+its id are in one item, so one write changes both the key and the id.
 """
 
 from typing import Final
@@ -63,6 +63,6 @@ def stored_key(tokens: ProviderTokens, *, ring: Ring) -> SigningKey:
         stored = msgspec.msgpack.decode(ring.decrypt_for(sealed, account=_PLACE, kind=_KIND), type=_Stored)
         key = SigningKey(stored.key_id, Secret(stored.private), made_at=0, signs_from=0)
         key.private_key()
-    except (CannotDecrypt, ValueError):  # ValueError: not a scalar of the curve, and what msgspec raises
+    except (CannotDecrypt, ValueError):  # ValueError: msgspec cannot decode, or the number is no scalar of the curve
         raise NoKey("it cannot be decrypted with the key ring of this deployment") from None
     return key

@@ -1,6 +1,7 @@
-"""Refresh tokens of Apple: traded after a login, and revoked after the deletion of an identity (TN3194).
+"""Refresh tokens of Apple: received after a login, and revoked after the identity is removed (TN3194).
 
-Neither the trade nor the revocation changes the answer of a request.
+After a login, Baton trades Apple's authorization code for a refresh token. If the trade or the revocation fails, the
+answer of the request does not change.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class _Token(Struct, frozen=True, array_like=True):
 
 
 class TradeCode(Struct, frozen=True, kw_only=True):
-    """Trade an authorization code, and store the refresh token. Baton revokes it after the identity is removed."""
+    """Trade an authorization code for a refresh token, and store this token for its later revocation."""
 
     entropy: Entropy
     key_ring: KeyRing
@@ -51,7 +52,7 @@ class TradeCode(Struct, frozen=True, kw_only=True):
     def __call__(
         self, code: str, provider: Provider, proved: Proved, *, index: str, account: AccountId, now: int
     ) -> None:
-        """Trade the code of an Apple login, once. It never raises: the next login has another code."""
+        """Try to trade the code of a login with Apple. A failure is only logged: the next login has another code."""
         if provider.code != APPLE_CODE or not code:
             return
         try:
@@ -98,8 +99,8 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
     def __call__(self) -> None:
         """Revoke the waiting tokens, the oldest first. Raises ``Unavailable``.
 
-        A token that has waited for more than 30 days is dropped. A run begins no call after ``REVOKING_MAX_S``, because
-        Lambda could end the run in the middle of the call.
+        If a revocation fails, the token waits for the next run. After 30 days of waiting, Baton deletes the token
+        instead. A run begins no revocation after ``REVOKING_MAX_S``, because Lambda could end the run in the middle.
         """
         now = self.clock()
         waiting = [token for shard in range(TOKEN_SHARDS) for token in self.tokens.waiting(shard)]
@@ -133,7 +134,7 @@ class RevokeTokens(Struct, frozen=True, kw_only=True):
             self.log.record("apple_token_not_revoked", reason=failed)
 
     def _revoked(self, token: TokenToRevoke, *, now: int) -> str:
-        """Revoke a token. Return why it failed, or an empty text."""
+        """Revoke a token. Return the reason of a failure or, after a success, an empty text."""
         try:
             ring = self.key_ring.current(now=now)
             client, refresh_token = self._opened(token, ring=ring)
@@ -162,4 +163,4 @@ def _reason(failed: Exception) -> str:
 
 
 def _nothing() -> None:
-    """Do nothing: the account has no token."""
+    """Do nothing. `RevokeTokens.before_deletion` returns this function if it found no token."""

@@ -99,7 +99,7 @@ def step_up_nonce(*, provider: str, client_id: str, keyid: str, attempt: str, op
 
 
 def read_head(text: str, provider: Provider) -> Unread:
-    """Read the head of a token. Its ``jwk``, ``jku`` and ``x5u`` are ignored. Raises ``IdTokenRefused``."""
+    """Read the head of a token, and ignore its ``jwk``, ``jku`` and ``x5u``. Raises ``IdTokenRefused``."""
     parts = text.split(".")
     _require(len(text) <= TOKEN_BYTES_MAX and len(parts) == _PARTS, "format", "not a signed JWT of at most 8 KB")
     try:
@@ -121,7 +121,7 @@ def verify(unread: Unread, provider: Provider, keys: KeySet, *, client_id: str, 
     """Verify a token whose head was read, and return the person. Raises ``IdTokenRefused``."""
     claims = verified_claims(unread, provider, keys)
     audiences = provider.audiences.get(client_id, ())
-    # A list of audiences also names other parties, and each of them could send the token to Baton.
+    # A list of audiences is refused: it also names other parties, and each of them could send the token to Baton.
     _require(isinstance(claims.get("aud"), str) and claims["aud"] in audiences, "aud", "not of this client")
     check_times(claims, now=now)
     sub = claims.get("sub")
@@ -161,12 +161,12 @@ def verified_claims(unread: Unread, provider: Provider, keys: KeySet) -> dict[st
 
 
 def check_times(claims: dict[str, Any], *, now: int) -> None:
-    """Check that ``exp`` is at most a minute before ``now``, and ``iat`` at most ten minutes before or after.
+    """Check that ``exp`` is at most a minute before ``now``, and ``iat`` at most ten minutes before or after ``now``.
 
     Raises ``IdTokenRefused``, also for a missing claim.
     """
     expires_at, issued_at = claims.get("exp"), claims.get("iat")
-    # `type`: True is an int too.
+    # `type` refuses True and False, which `isinstance` accepts as int.
     _require(type(expires_at) is int and now <= expires_at + EXPIRY_LEEWAY_S, "exp", "expired, or no whole number")
     _require(type(issued_at) is int and abs(now - issued_at) <= ISSUED_WITHIN_S, "iat", "not issued just now")
 
@@ -177,7 +177,7 @@ def is_subject(text: str) -> bool:
 
 
 def canonical_issuer(provider: Provider, issuer: str) -> str:
-    """Return the issuer. For Google, it always begins with ``https://``, although Google uses two spellings."""
+    """Return the issuer in one spelling. Google writes its issuer with or without ``https://``: add ``https://``."""
     plain = provider.kind == "google" and not issuer.startswith(_GOOGLE_SCHEME)
     return _GOOGLE_SCHEME + issuer if plain else issuer
 
@@ -185,8 +185,8 @@ def canonical_issuer(provider: Provider, issuer: str) -> str:
 def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
     """Return the canonical e-mail address in a token, or an empty text.
 
-    The text is empty if the provider has not verified the address, or if Baton does not trust the provider for this
-    address.
+    The text is empty if the address is missing or invalid, or if the provider has not verified it. The text is also
+    empty if Baton does not trust the provider for this address.
     """
     email, says = claims.get("email"), claims.get("email_verified")
     if not isinstance(email, str) or not (says is True or (provider.kind == "apple" and says == "true")):
@@ -196,7 +196,7 @@ def verified_address(provider: Provider, claims: dict[str, Any]) -> str:
     except InvalidEmail:
         return ""
     if provider.kind == "google" and not (address.endswith(_GMAIL) or isinstance(claims.get("hd"), str)):
-        return ""  # Google verified the address once, but another service delivers its mails
+        return ""  # Google verified the address once, but another service delivers the mails to this address
     if provider.kind == "oidc" and not provider.trusts_email:
         return ""
     return address

@@ -1,4 +1,4 @@
-"""The public keys of a provider (RFC 7517), and what they verify. No I/O."""
+"""The public keys of a provider (RFC 7517), and the verification of a signature with a key. No I/O."""
 
 from collections.abc import Mapping
 from typing import Any, Final

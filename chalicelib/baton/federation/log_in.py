@@ -41,7 +41,10 @@ from chalicelib.baton.routing import Message, source_network
 from chalicelib.baton.tokens.issue import TokenResponse
 
 Trade = Callable[[AccountId], None]
-"""Trade the authorization code of this login, and keep the refresh token for the account. It never raises."""
+"""A function that trades the authorization code of this login for a refresh token, and stores this token.
+
+The function never raises.
+"""
 
 
 class Entered(Struct, frozen=True):
@@ -86,15 +89,16 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
     ) -> Entered:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        Nothing is written before the token is verified. The authorization code of Apple is traded last, once. A failure
-        of the trade does not change the answer.
+        Baton writes nothing about the account before the id_token is verified. The last step is one try to trade
+        Apple's authorization code. A failure of this trade does not change the answer.
 
         Raises:
             IdentityTokenInvalid, IdentityNotAllowed: see `ProveIdentity`.
             FactorRequired, EnrolmentRequired, SecondFactorUnsupported: the login needs a second factor.
             TooManyRequests: the network sent too many refused tokens or sign-ups.
-            IdentityUnknown: no account has the identity, and ``create`` is false.
-            AccountExists: another account has the verified address.
+            IdentityUnknown: no account has the identity, and ``create`` is false. Or the account has just lost the
+                identity.
+            AccountExists: another account has the verified address of the id_token.
             AccountDisabled: the account is disabled. The answer may reveal this, because the identity is proved.
 
         """
@@ -174,7 +178,8 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse | None:
         """Make the account, and return its first tokens.
 
-        ``None``: another request made the account, or a deleted account still had items. Then the login starts over.
+        Return ``None`` if another request made the account, or if a deleted account still had the identity or the
+        address. The caller then starts over.
         """
         self._take_slot(login_request.source, now=now)
         attempt = login_request.attempt
@@ -247,7 +252,7 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         self.identities.forget(identity.index, identity.account, now=now)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count every sign-up in the limit of registrations of the same source."""
+        """Count this sign-up in the limit of registrations of its network. Raises ``TooManyRequests``."""
         if not self.limits:
             return
         name = f"register:{source_network(source)}"

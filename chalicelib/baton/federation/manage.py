@@ -53,7 +53,7 @@ class ShownIdentities(Struct, frozen=True):
 
 
 class Link(Struct, frozen=True):
-    """A linked identity. ``created``: this request linked it."""
+    """A linked identity. ``created``: this request linked the identity."""
 
     shown: ShownIdentity
     created: bool
@@ -81,7 +81,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         return ShownIdentities(shown, user.password_hash is not None)
 
     def link(self, caller: Caller, *, provider: str, id_token: str, authorization_code: str = "") -> Link:
-        """Link the identity of an id_token, unless the account has it already. No login ends.
+        """Link the identity of an id_token, unless the account has this identity already. No login ends.
 
         Also trade Apple's authorization code for a refresh token. A failure of this trade does not change the answer.
 
@@ -117,7 +117,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     def unlink(self, caller: Caller, provider: str) -> None:
         """Unlink the identity of a provider, and end every other login of the account.
 
-        If the caller's login came from a handover, it ends too, with the login of the app.
+        If an app handed the caller's login over, the app's login ends, and so the caller's login ends too.
 
         Raises ``NotFound`` if the account has no identity of the provider, and ``LastCredential`` if the person could
         not log in any more.
@@ -181,7 +181,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
         """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        `remember` has more reasons for ``None``. The change of the identities deletes all other remembered devices.
+        `remember` has more reasons for ``None``. The change of the identities forgets all other remembered devices.
         """
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:
@@ -190,7 +190,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         return remember(user.factors, account_state, lineage.binding, self.clients.get(caller.client_id), now=now)
 
     def _code(self, user: User, provider: str) -> int:
-        """Return the code of a provider of which the account has an identity. Raises ``NotFound``."""
+        """Return the code of this provider. Raises ``NotFound`` if the account has no identity of the provider."""
         for code in user.identities:
             if self._name(code) == provider:
                 return code

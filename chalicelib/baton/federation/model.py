@@ -1,4 +1,4 @@
-"""Identities at providers as they are stored, and the limits of key sets. No I/O. Durations are integer seconds."""
+"""The stored form of identities, key sets and tokens to revoke, and their limits. No I/O. Durations are in seconds."""
 
 import hashlib
 from typing import Final
@@ -11,19 +11,19 @@ from chalicelib.baton.keys.base64url import encode_base64url
 from chalicelib.baton.policy import DAY_S, MINUTE_S
 
 KEYS_FRESH_S: Final = 10 * MINUTE_S
-"""How long keys are used before they are fetched again.
+"""How long Baton uses the keys of a provider before Baton fetches them again.
 
-After this time, a key that the provider removed is refused, if the provider can be reached.
+If this fetch succeeds, Baton refuses the keys that the provider has removed.
 """
 KEYS_KEPT_S: Final = DAY_S
-"""How long keys are used while the provider cannot be reached."""
+"""How long after their fetch Baton uses keys, if the provider cannot be reached."""
 FETCH_EVERY_S: Final = MINUTE_S
 """The whole deployment fetches the keys of a provider at most once in this time."""
 FETCH_WITHIN_S: Final = 3.0
 IDENTITIES_MAX: Final = 8
 """How many identities an account may have, at most one of each provider."""
 REFUSED_TOKENS_PER_SOURCE_MAX: Final = 100
-"""The maximum number of refused tokens of a source in ``policy.THROTTLE_WINDOW_S``."""
+"""The maximum number of refused id_tokens from one network (`source_network`) in ``policy.THROTTLE_WINDOW_S``."""
 
 
 class Identity(Struct, frozen=True):
@@ -46,7 +46,7 @@ class Identity(Struct, frozen=True):
 
 
 class NewIdentity(Struct, frozen=True):
-    """An identity to link: its own item, and its part of the user's item.
+    """An identity to link. ``identity`` is stored in an item of its own, ``linked`` in the item of the user.
 
     ``verified``: the identity also proves the address of the account.
     """
@@ -57,33 +57,33 @@ class NewIdentity(Struct, frozen=True):
 
 
 class SealedKeys(Struct, frozen=True):
-    """The sealed key set of a provider, and the time when the last fetch began (seconds). Empty bytes: no key set."""
+    """The encrypted key set of a provider, or empty bytes. ``asked_at``: when the last fetch began (seconds), or 0."""
 
     asked_at: int = 0
     sealed: bytes = b""
 
 
 TOKEN_SHARDS: Final = 16
-"""Tokens to revoke are in sixteen items, so that no item becomes too large."""
+"""The number of stored items that share the tokens to revoke. One item for all tokens could become too large."""
 TOKENS_PER_SHARD_MAX: Final = 400
-"""An item of DynamoDB has at most 400 KB, and a token with its account at most 900 bytes."""
+"""A token and its account need at most 900 bytes. So this number of tokens fits in an item of DynamoDB (400 KB)."""
 REVOKED_WITHIN_S: Final = 30 * DAY_S
-"""How long the revocation of a token is tried. Then the token is dropped."""
+"""How long Baton tries to revoke a token. If a try after this time fails too, Baton deletes the token."""
 REVOCATIONS_STUCK_S: Final = DAY_S
-"""A token that is not revoked after this time causes an event, which raises an alarm."""
+"""If a token waits longer than this for its revocation, Baton records an event, which raises an alarm."""
 REVOKING_MAX_S: Final = 8
-"""A run of the job begins no call after this time. Lambda ends the run after 15 seconds."""
+"""A run of the hourly job begins no revocation after this time, because Lambda ends the run after 15 seconds."""
 APPLE_WITHIN_S: Final = 2.0
 APPLE_BYTES_MAX: Final = 16 * 1024
 CLIENT_SECRET_S: Final = 5 * MINUTE_S
 CODE_CHARACTERS_MAX: Final = 512
 REFRESH_TOKEN_CHARACTERS_MAX: Final = 512
 NOTICE_KEPT_S: Final = 30 * DAY_S
-"""How long the ids of notices are kept. An older notice is refused."""
+"""How long Baton keeps the id of a notice of Apple. Baton refuses a notice that Apple issued earlier."""
 
 
 class TokenToRevoke(Struct, frozen=True):
-    """A sealed refresh token of an identity that was removed.
+    """An encrypted refresh token of an identity that was removed.
 
     ``account`` had the identity, and is the account for which the token is encrypted. ``removed_at`` is in seconds.
     """
@@ -99,7 +99,7 @@ class TokenToRevoke(Struct, frozen=True):
 
     @property
     def shard(self) -> int:
-        """Return the number of the item that has the token."""
+        """Return the shard of the token, from 0 to ``TOKEN_SHARDS`` - 1. One stored item has the tokens of a shard."""
         return _digest(self.sealed)[-1] % TOKEN_SHARDS
 
 

@@ -50,7 +50,7 @@ class Forwarding(Protocol):
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """A notice that Apple signed. ``at`` is its claim ``iat``. ``email`` is the address in it, or an empty text."""
+    """A notice that Apple signed. ``at`` is its claim ``iat``. ``email`` is the address in the notice, or empty."""
 
     id: bytes
     at: int
@@ -86,7 +86,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, payload: str) -> None:
-        """Carry out a notice, once.
+        """Carry out a notice. Do nothing if Baton has already stored the id of the notice.
 
         Raises ``Malformed`` if ``payload`` is not a notice of Apple to an app of this service. Raises ``Unavailable``
         if Baton cannot carry out the notice now.
@@ -132,7 +132,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
         return self.identities.get(index)
 
     def _revoked(self, notice: Notice, identity: Identity, *, now: int) -> str:
-        """End the logins that began with the identity at Apple. Delete the refresh token, which Apple has revoked."""
+        """End the logins that began with the identity at Apple. Delete its refresh token, which Apple has revoked."""
         self.tokens.drop(identity.index, identity.account, until=notice.until)
         account_state = self.lineage_store.get(identity.account)
         begun = account_state.lineages.values() if account_state is not None else ()
@@ -144,7 +144,10 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
         return f"{ended} logins ended"
 
     def _deleted(self, notice: Notice, identity: Identity, *, now: int) -> str:
-        """Remove the identity of a person who deleted the Apple Account, unless it is the last way to log in."""
+        """Remove the identity of a person who deleted the Apple Account. Return a text that describes the effect.
+
+        The identity stays if the person could not log in without it, or if the account is not active.
+        """
         self.tokens.drop(identity.index, identity.account, until=notice.until)
         for _ in range(START_OVER_MAX):
             user = self.users.get(identity.account)
@@ -164,7 +167,7 @@ class TakeNotice(Struct, frozen=True, kw_only=True):
 
 
 def read_notice(claims: dict[str, Any], provider: Provider, *, now: int) -> Notice:
-    """Read the verified claims of a notice. The claim ``events`` is one event as JSON. Raises ``IdTokenRefused``."""
+    """Read a notice from its verified claims. The claim ``events`` is one event as JSON. Raises ``IdTokenRefused``."""
     audiences = {audience for of_client in provider.audiences.values() for audience in of_client}
     if not (isinstance(claims.get("aud"), str) and claims["aud"] in audiences):
         raise IdTokenRefused("aud", "not an app of this service")

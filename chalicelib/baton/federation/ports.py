@@ -23,7 +23,7 @@ class IdentityTaken(Struct, frozen=True):
 
 
 class Identities(Protocol):
-    """The storage of identities, and of the sealed (encrypted) key sets of providers.
+    """The storage of identities, and of the encrypted key sets of providers.
 
     ``Identity.index`` identifies an identity. ``Provider.code`` identifies the key set of a provider.
     """
@@ -70,7 +70,7 @@ class Identities(Protocol):
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Take the identity of a provider from the actor's account. Every other login of the account ends.
+        """Remove the actor's identity at a provider, and end every other login of the account.
 
         This is one transaction, with these conditions:
         - The account has the identity that ``user`` has at this provider.
@@ -81,8 +81,8 @@ class Identities(Protocol):
         The same transaction makes these changes:
         - Credentials version and epoch rise by one.
         - If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
-        - The other logins end with reason ``identity_unlinked``. If the actor's login came from a handover, it ends
-          too, with the login of the app.
+        - The other logins end with reason ``identity_unlinked``. If an app handed the actor's login over, the app's
+          login ends, and so the actor's login ends too.
         - Only the device ``remember`` stays remembered.
 
         ``Done``: this call or an earlier try of it made the change. Two facts show that an earlier try made it: the
@@ -93,10 +93,10 @@ class Identities(Protocol):
         """Delete an identity of this deleted account, unless another account has it now. A repetition is safe."""
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider, and the time when the last fetch of the provider's keys began."""
+        """Return the encrypted key set of a provider, and the time when the last fetch of the provider's keys began."""
 
     def claim_fetch(self, provider: int, *, now: int) -> Done | Refused:
-        """Store that the keys of a provider are fetched now. ``Refused``: a fetch began in the last minute."""
+        """Store that a fetch of a provider's keys begins now. ``Refused``: another fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
         """Store a key set that was fetched now, unless the stored set is as new or newer.
@@ -120,7 +120,7 @@ class Identities(Protocol):
 
 
 class ProviderTokens(Protocol):
-    """The sealed refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
+    """The encrypted refresh tokens of identities, the tokens that wait for revocation, and the private key for Apple.
 
     If a method of any port removes an identity, the same write moves the identity's token to the waiting tokens. The
     waiting tokens are in ``TOKEN_SHARDS`` shards. If the shard of the moved token is full (``TOKENS_PER_SHARD_MAX``
@@ -146,7 +146,7 @@ class ProviderTokens(Protocol):
         """Delete a token from the waiting tokens. A repetition is safe."""
 
     def apple_key(self) -> bytes:
-        """Return the sealed private key for Apple, or empty bytes if none was ever set."""
+        """Return the encrypted private key for Apple, or empty bytes if no key was ever stored."""
 
     def replace_apple_key(self, sealed: bytes) -> None:
-        """Store the sealed private key for Apple, in place of an earlier key."""
+        """Store the encrypted private key for Apple, in place of an earlier key."""

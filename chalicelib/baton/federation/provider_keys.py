@@ -38,7 +38,10 @@ class _Held(Struct, frozen=True):
     keys: KeySet
 
     def is_younger(self, seconds: int, *, now: int) -> bool:
-        """Check that the key set is less than ``seconds`` old. Another environment's clock may be a minute ahead."""
+        """Check that the key set is less than ``seconds`` old.
+
+        A time of fetch up to a minute after ``now`` is accepted, because another environment's clock may be ahead.
+        """
         return -FETCH_EVERY_S <= now - self.fetched_at < seconds
 
 
@@ -58,10 +61,12 @@ class ProviderKeys(Struct, kw_only=True):
     _held: dict[int, _Held] = msgspec.field(default_factory=dict)
 
     def __call__(self, provider: Provider, kid: str, *, now: int) -> KeySet:
-        """Return the keys of a provider. If ``kid`` is not among them, they are less than a minute old.
+        """Return the keys of a provider. If no key has the id ``kid``, the keys are less than a minute old.
 
-        Raises ``Unavailable`` if there are no keys of the last 24 hours, or if ``kid`` is unknown and no newer keys can
-        be fetched.
+        Raises ``Unavailable`` in two cases:
+
+        - Baton has no keys of the last 24 hours.
+        - No key has the id ``kid``, and Baton cannot fetch newer keys.
         """
         held = self._held.get(provider.code)
         if held is not None and held.is_younger(KEYS_FRESH_S, now=now) and held.keys.has(kid):
@@ -85,7 +90,7 @@ class ProviderKeys(Struct, kw_only=True):
         return max(reversed(kept), key=lambda one: one.fetched_at, default=None)
 
     def _fetched(self, provider: Provider, *, now: int) -> _Held | None:
-        """Fetch the keys, and share them. ``None``: the provider cannot be reached, or did not send a key set."""
+        """Fetch the keys, and store them for all environments. ``None``: the provider sent no key set in time."""
         answer = self.fetch(
             provider.jwks_uri,
             headers={"Accept": "application/json"},
@@ -106,7 +111,7 @@ class ProviderKeys(Struct, kw_only=True):
         return held
 
     def _unsealed(self, provider: Provider, sealed: bytes, *, now: int) -> _Held | None:
-        """Open a shared key set. ``None``: it is missing, was altered, or was sealed before a change of the ring."""
+        """Decrypt the stored key set. ``None``: the set is missing or altered, or the ring no longer has its root."""
         if not sealed:
             return None
         try:
@@ -119,5 +124,5 @@ class ProviderKeys(Struct, kw_only=True):
 
 
 def _item(provider: Provider) -> str:
-    """Return the name under which a key set is sealed. It has the ``jwks_uri``: another URI has another key set."""
+    """Return the name to which an encrypted key set is bound. After a change of ``jwks_uri``, the set is unreadable."""
     return f"P#{provider.code} {provider.jwks_uri}"

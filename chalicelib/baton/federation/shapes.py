@@ -22,7 +22,7 @@ class NoticeShape(Body, forbid_unknown_fields=False):
 
 
 class FederatedLoginShape(Body, kw_only=True):
-    """``POST /login/federated``. ``create``: make an account if none has the identity."""
+    """``POST /login/federated``. ``create``: make an account if no account has the identity."""
 
     provider: ProviderName
     id_token: IdToken

@@ -32,7 +32,7 @@ class ProveLinkedIdentity(Struct, frozen=True, kw_only=True):
     def __call__(
         self, caller: Caller, user: User, operation: Operation, presented: PresentedIdentity, *, ring: Ring, now: int
     ) -> int:
-        """Check that the person proved the identity again for this operation, and return the time of the proof.
+        """Check that the person proved the identity again for this operation. Return the time of the proof in seconds.
 
         Raises:
             Malformed: the service has no such provider, or the login is not bound to a key.
@@ -77,7 +77,7 @@ def _check_fresh(proved: Proved, provider: Provider, *, now: int) -> None:
 
 
 def _own_key(caller: Caller) -> str:
-    """Return the thumbprint of the key of this login. Raises ``Malformed``."""
+    """Return the thumbprint of the key of this login. Raises ``Malformed`` if the login is not bound to a key."""
     lineage = caller.account_state.lineages[caller.device_id] if caller.account_state else None
     if lineage is None or not isinstance(lineage.binding, KeyBinding):
         raise errors.Malformed(

@@ -25,7 +25,7 @@ _RESERVED = frozenset(
         "content-type",
         "set-cookie",
         "x-content-type-options",
-        # The gateway sets these: the length of the body, and its transfer.
+        # The gateway sets these fields. They describe the connection, the length of the body and the transfer encoding.
         "connection",
         "content-length",
         "transfer-encoding",
@@ -63,8 +63,9 @@ class _Text(Response):
 def answered(answer: object, *, shared: bool = False) -> Response:
     """Make the response from the return value of a view.
 
-    ``shared``: the answer is for every client, so a shared cache may keep it. Raises ``TypeError`` or ``ValueError`` if
-    the view has a defect: it returned no ``Answer``, or an invalid ``Answer``.
+    ``shared``: the answer is for every client. If it sets no cookie, a shared cache may keep it.
+
+    Raises ``TypeError`` or ``ValueError`` if the view has a defect: it returned no ``Answer`` or an invalid ``Answer``.
     """
     if not isinstance(answer, Answer):
         raise TypeError(f"the view must return an Answer, not a {type(answer).__name__}")
@@ -95,7 +96,11 @@ _BODILESS = frozenset({204, 205, 304})
 
 
 def _cache_control(answer: Answer, *, shared: bool) -> str:
-    """Return ``Cache-Control`` (RFC 9111): ``private`` if the answer is for one caller or sets a cookie."""
+    """Return the value of ``Cache-Control`` (RFC 9111).
+
+    Without ``cache_s``, the value is ``no-store``. With ``cache_s``, it has ``private`` if the answer is for one caller
+    or sets a cookie, otherwise ``public``.
+    """
     if not answer.cache_s:
         return "no-store"
     if answer.cache_s < 0:
@@ -178,7 +183,7 @@ def status_and_error(refusal: errors.Refusal, dialect: Dialect) -> tuple[int, st
 def refused(
     refusal: errors.Refusal, dialect: Dialect, *, request_id: str, now: int, resource_metadata: str = ""
 ) -> Response:
-    """Make the response of a refusal. It says what happened and what to do, and never has a secret.
+    """Make the response of a refusal. The body describes what happened and what to do, and never has a secret.
 
     ``resource_metadata`` is the URL that each 401 with a ``Bearer`` challenge names (RFC 9728 section 5.1).
     """
@@ -240,7 +245,10 @@ def as_page(response: Response, refusal: errors.Refusal, *, request_id: str) -> 
 
 
 def _challenge(refusal: errors.Refusal, status: int, error: str) -> str | None:
-    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). API Gateway renames it, so the body has the same facts."""
+    """Build ``WWW-Authenticate`` (RFC 6750 3, RFC 9470 3). Return ``None`` if the status is not 401.
+
+    API Gateway renames this header, so the body has the same facts.
+    """
     if status != errors.InvalidToken.status:
         return None
     if isinstance(refusal, InvalidClient):
@@ -264,10 +272,10 @@ PREFLIGHT_KEPT_S = 7200
 def readable_by(origin: str | None, origins: Collection[str], cookie_origins: Collection[str] = ()) -> dict[str, str]:
     """Return the header fields that allow a page of ``origin`` to read an answer.
 
-    If neither list has ``origin`` (`is_listed`), return only ``Vary``. If both lists are empty, return no fields.
-
     - ``origins``: the origins in ``BATON_ORIGINS``.
     - ``cookie_origins``: the origins of the cookie clients. Only pages of these origins may send cookies cross-origin.
+
+    If neither list has ``origin`` (`is_listed`), return only ``Vary``. If both lists are empty, return no fields.
     """
     if not (origins or cookie_origins):
         return {}

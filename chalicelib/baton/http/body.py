@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 _PARAMETER = re.compile(
     r"""[ \t]*;[ \t]*(?:([!#$%&'*+.^_`|~0-9a-z-]+)=([!#$%&'*+.^_`|~0-9a-z-]+|"(?:[^"\\]|\\.)*"))?"""
 )
-"""One parameter of a media type in lower case, or none (RFC 9110 section 5.6.6)."""
+"""One parameter of a media type in lower case (RFC 9110 section 5.6.6). A semicolon without a parameter matches too."""
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 """The names of UTF-8, and of ASCII, which is a subset of UTF-8."""
 _FIELDS_MAX = 32
@@ -132,7 +132,7 @@ def require_media_type(message: Message, wanted: str) -> None:
 
 
 def _harmless(parameters: str, *, utf_8: bool) -> bool:
-    """Check that the parameters are well-formed and, if ``utf_8`` is true, that none names another charset."""
+    """Check that the parameters are well-formed. If ``utf_8`` is true, a ``charset`` must be UTF-8 or ASCII."""
     position = 0
     while position < len(parameters):
         parameter = _PARAMETER.match(parameters, position)

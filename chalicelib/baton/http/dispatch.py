@@ -41,7 +41,7 @@ class Dispatch(Struct, kw_only=True):
     """The Chalice application that has the routes. ``Baton.install`` sets it."""
     origins: tuple[str, ...] = ()
     cookie_origins: tuple[str, ...] = ()
-    """The origins whose pages may also send cookies."""
+    """The origins of the cookie clients. Their pages may read answers and also send cookies."""
     origin_secret: Secret | None = None
     """The secret that a CDN in front of the API sends."""
     development: bool = False
@@ -51,7 +51,7 @@ class Dispatch(Struct, kw_only=True):
     begin: Callable[[], None] = lambda: None
     """Called at the start of each request."""
     after: Callable[[], None] | None = None
-    """Called after each answer, in development only, to send the mails of the queue."""
+    """Called after each answer, in development only, to carry out the orders of the queue."""
 
     def view(self, run: Run, spec: RouteSpec, named_after: Callable[..., object]) -> Callable[..., Response]:
         """Make a view of Chalice. It has the name and docstring of ``named_after``, and ``spec`` as an attribute.
@@ -200,7 +200,7 @@ class Dispatch(Struct, kw_only=True):
         return response
 
     def _current(self) -> tuple[dict[str, Any], str]:
-        """Return the current event and its request id, which all following log lines have.
+        """Return the current event and its request id. Call ``begin``, and add the id to all following log lines.
 
         The id is from the gateway, or random if the gateway gave no id.
         """
@@ -213,7 +213,7 @@ class Dispatch(Struct, kw_only=True):
 
 
 def _reason_of(refusal: errors.Refusal) -> str:
-    """Return the private reason of a refusal. If there is none, return the end reason, which the answer has too."""
+    """Return the private reason of a refusal. If it is empty, return the member ``reason``: why the login ended."""
     return refusal.reason or str(refusal.members.get("reason", ""))
 
 

@@ -15,7 +15,8 @@ from chalicelib.baton import errors
 def explain(value: Mapping[str, Any], shape: type[Struct], pointer: str = "", *, strict: bool = True) -> errors.Refusal:
     """Return the error about the first member that does not fit its field.
 
-    If an item of a list does not fit, the error points to the list.
+    If an item of a list does not fit, the error points to the list. If every given member fits, the error is about a
+    missing member, or about a rule between members.
 
     With ``strict=False``, as for a query, a text fits if it can be converted to the type of its field.
     """
@@ -77,7 +78,7 @@ def _number_of(text: str, kinds: list[inspect.Type]) -> object:
 
 
 def _kinds(kind: inspect.Type) -> list[inspect.Type]:
-    """List the types of a union, or the single type, without their descriptions."""
+    """List the types of a union, or the single type. Each `inspect.Metadata` is replaced by the type inside it."""
     if isinstance(kind, inspect.Metadata):
         return _kinds(kind.type)
     return [one for member in kind.types for one in _kinds(member)] if isinstance(kind, inspect.UnionType) else [kind]

@@ -43,7 +43,7 @@ class Jobs(Struct, frozen=True, kw_only=True):
     take_feedback: Callable[[str], object]
     """Process one report of Amazon SES."""
     feedback_topic: str
-    """The name of the SNS topic for these reports."""
+    """The name of the SNS topic for the reports of Amazon SES."""
     operate: Callable[[object], dict[str, object]]
     """Answer a request of an operator."""
 
@@ -141,7 +141,7 @@ def apple_revocations(event: CloudWatchEvent) -> None:
 
 @blueprint.lambda_function(name="operate")
 def operate(event: object, context: object = None) -> dict[str, object]:
-    """Answer a request of an operator (``accounts/operate.py``). No route and no URL leads to this function.
+    """Answer a request of an operator (``accounts/operate.py``). No route of the API leads to this function.
 
     Its log lines have the id of the invocation.
     """

@@ -5,8 +5,8 @@ runs the view, and returns an answer as it is sent.
 
 A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of the checks:
 
-1. Read the request. Verify token, signature, digest and time. Convert query and body. The signature covers
-   ``Idempotency-Key`` wherever it is sent (``proof/signature.py``), so the key needs no check of its own.
+1. Read the request. Verify token, signature, digest and time. Convert query and body. ``proof/signature.py`` refuses a
+   signature that does not cover ``Idempotency-Key``, so this module does not check the coverage.
 2. Read the account state. Check scope, role and ``acr``. If the route has ``step_up=``, a request without
    ``Baton-Grant`` is refused here (401 ``step_up_required``), even if it repeats an earlier request.
 3. ``RunOnce.run``: claim the key. A replay returns here, and consumes neither nonce nor grant.
@@ -59,7 +59,7 @@ from chalicelib.baton.tokens.presented import attempt_header
 from chalicelib.baton.tokens.refusals import InsufficientUserAuthentication
 
 REPLAYED: Final = "Baton-Replayed"
-"""The header field of a replayed answer; its value is ``1``."""
+"""The header field of a replayed answer. Its value is ``1``."""
 
 NOTHING_DONE: Final = (errors.TryAgain, InsufficientUserAuthentication)
 """The refusals that release the ``Idempotency-Key``, because they mean that the view changed nothing."""
@@ -75,7 +75,7 @@ class RenderedAnswer(Struct, frozen=True, array_like=True):
     """An answer as it is sent. ``cookies`` are values of ``Set-Cookie``.
 
     ``headers`` lacks the header fields that Baton adds to every answer after ``RunOnce.run``, such as ``Baton-Time``.
-    These fields are not stored: a replayed answer gets new ones.
+    These fields are not stored: a replayed answer gets new values.
     """
 
     status: int
@@ -112,7 +112,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         render: Callable[[errors.Refusal], RenderedAnswer],
         retry_safe: bool = False,
     ) -> RenderedAnswer:
-        """Claim the key of this request, run ``view`` and store its answer. Or return the answer that is stored.
+        """Claim the key of this request, run ``view`` and store its answer. If an answer is stored, return it instead.
 
         The result of ``view`` decides the answer to the next request with this key:
 
@@ -128,7 +128,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
 
         The arguments:
 
-        - ``account``: the account of the caller. The login that sent the request is live.
+        - ``account``: the account of the caller. The login of the caller must be live.
         - ``message``: the verified request.
         - ``view``: consumes the grant, runs the view of the route and renders its answer.
         - ``route``: the path template of the route.
@@ -220,7 +220,7 @@ class RunOnce(Struct, frozen=True, kw_only=True):
         return replace(answer, headers={**answer.headers, REPLAYED: "1"})
 
     def _decrypted(self, sending: _Sending, encrypted: bytes) -> RenderedAnswer:
-        """Decrypt a stored answer, with a newly read ring if the cached ring lacks its root."""
+        """Decrypt a stored answer with the cached key ring. If this fails, read the key ring again, and use it."""
         for ring in (self.key_ring.current, self.key_ring.refreshed):
             with contextlib.suppress(CannotDecrypt, msgspec.DecodeError):
                 answer = decrypt_answer(encrypted, item=sending.key, ring=ring(now=sending.now))

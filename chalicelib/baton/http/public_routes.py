@@ -44,7 +44,10 @@ def routes(  # noqa: PLR0913 - what the documents describe
     region: str,
     narrows: bool = False,
 ) -> tuple[Route, ...]:
-    """List the public routes, each for GET and HEAD. ``narrows``: the metadata has the grant type of RFC 8693."""
+    """List the public routes, each for GET and HEAD.
+
+    If ``narrows`` is true, tokens can be narrowed, and the metadata lists the grant type of RFC 8693.
+    """
     issuer = names.issuer
 
     def time(_: Message) -> Answer:
@@ -89,7 +92,8 @@ def routes(  # noqa: PLR0913 - what the documents describe
         "/health": health,
         _JWKS: jwks,
         "/.well-known/oauth-authorization-server": metadata,
-        # Stock clients append this path to the issuer. If the issuer has a stage, they find only this document.
+        # Standard libraries append this path to the issuer. If the URL of the issuer ends with a stage of API Gateway,
+        # they find only this document.
         "/.well-known/openid-configuration": openid_metadata,
         PROTECTED_RESOURCE: protected_resource,
         "/openapi.json": openapi,
@@ -115,7 +119,7 @@ def _description(issuer: str) -> msgspec.Raw:
 
 
 def _metadata(issuer: str, *, narrows: bool) -> dict[str, Any]:
-    """Describe the authorization server (RFC 8414 section 2). ``narrows``: it has the grant type of RFC 8693."""
+    """Describe the authorization server (RFC 8414 section 2). ``narrows``: list the grant type of RFC 8693 too."""
     return {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/oauth/token",

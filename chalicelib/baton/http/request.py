@@ -78,7 +78,8 @@ def read_request(
 def _authority(fields: Mapping[str, Sequence[str]], *, development: bool) -> str:
     """Read the host that the client called, without the default port (RFC 9421 section 2.2.3).
 
-    API Gateway accepts only https. The development server accepts http, and may be behind an https proxy.
+    On AWS, the default port is 443, because API Gateway accepts only https. In development, the default port is 80 or
+    443, because the development server accepts http, and may be behind an https proxy.
     """
     authority = fields.get("host", ("",))[0].strip().lower().removesuffix(":443")
     return authority.removesuffix(":80") if development else authority
@@ -129,7 +130,10 @@ def check_text(text: str) -> None:
 
 
 def decoded_path(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Percent-decode path parameters once (RFC 3986 section 2.1). Raises ``Malformed`` if the result is not UTF-8."""
+    """Percent-decode path parameters once (RFC 3986 section 2.1).
+
+    Raises ``Malformed`` if a value has an invalid escape, is not UTF-8, or has a NUL.
+    """
     return {name: _decoded(name, value) if "%" in value else value for name, value in parameters.items()}
 
 

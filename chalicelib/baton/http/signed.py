@@ -249,12 +249,12 @@ def _presents_session(message: Message) -> bool:
 
 
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
-    """Redirect a request of a browser for a page to the route's login page, with the cookies of the refusal.
+    """Redirect a browser that opens a page to the login page of the route. The answer sets the cookies of the refusal.
 
     A GET without ``Sec-Fetch-Mode`` gets the same answer. Any other request or route gets the refusal.
 
-    When a person follows a link from another site, the browser does not renew the proof of its key. So the browser gets
-    a page that reloads itself: for the reload, the browser renews the proof.
+    When a person follows a link from another site, the browser does not renew the proof of its key. So instead of the
+    login page, the browser gets a page that reloads itself. For the reload, the browser renews the proof.
     """
     if not spec.login_page or message.method not in SAFE_METHODS:
         raise refusal

@@ -6,7 +6,7 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/---")
 """Base64url to base64. Characters that base64url lacks become characters that strict base64 refuses."""
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _LAST = {0: None, 2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
-"""The remainder of the length divided by four, mapped to the allowed last characters: their unused bits are zero."""
+"""Length modulo 4 -> the last characters whose unused bits are zero. ``None``: the last character has no such bits."""
 
 
 def encode_base64url(value: bytes) -> str:

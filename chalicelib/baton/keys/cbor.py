@@ -1,8 +1,9 @@
 """Read the part of CBOR (RFC 8949) that WebAuthn and attestation use, strictly. No I/O.
 
-Accepted: integers, byte and text strings, arrays, maps with different text or integer keys, true, false and null, all
-of definite length, nested at most ``DEPTH_MAX`` deep. Refused: tags, floats, indefinite lengths, and lengths beyond the
-end. A general decoder evaluates tags (one tag compiles a regular expression), and accepts a map with a repeated key.
+Accepted: integers, byte and text strings, arrays, maps, true, false and null. The keys of a map must be different texts
+or integers. Items may be nested at most ``DEPTH_MAX`` deep. Refused: tags, floats, indefinite lengths, and lengths
+beyond the end. A general decoder evaluates tags (one tag compiles a regular expression), and accepts a map with a
+repeated key.
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
 """Encryption of the stored answers of exactly-once calls.
 
-Each item has its own encryption key, HKDF(root, "once", item key). The item key is the primary key of the item that
-stores the answer. It is also in the associated data. An answer that was copied to the item of another account, or of
-another call, therefore does not decrypt.
+The item key is the primary key of the item that stores the answer. Each item has its own encryption key, HKDF(root,
+"once", item key). The item key is also in the associated data. So an answer that was copied to the item of another
+account, or of another call, does not decrypt.
 
 Format 1: one byte 1, one byte root version, 12 bytes nonce, AES-256-GCM ciphertext with its 16-byte tag.
 """

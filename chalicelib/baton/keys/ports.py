@@ -18,7 +18,7 @@ class KeyRing(Protocol):
     def refreshed(self, *, now: int) -> Ring:
         """Return the ring for a request with an unknown ``kid`` or root version.
 
-        The ring is read again, but at most once a minute.
+        The ring is read again, but at most once a minute. In between, the result is the cached ring.
         """
 
 

@@ -35,8 +35,8 @@ _Y_OF_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E8
 _SMALL_ORDER = frozenset({1, _P - 1, 0, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
 """The y of the points of order 1, 2, 4 and 8. No other point has one of these values."""
 
-# The members that make a key. Other members are ignored (RFC 7517 section 4). The members of private and secret keys
-# (RFC 7518 section 6) are refused: a private key that was sent is no longer private.
+# The required members of a public key. The members of private and secret keys (RFC 7518 section 6) are refused, because
+# a private key that was sent is no longer private. All other members are ignored (RFC 7517 section 4).
 _REQUIRED: Mapping[str, tuple[str, ...]] = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 

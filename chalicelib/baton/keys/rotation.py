@@ -44,7 +44,7 @@ def make_ring(entropy: Entropy, *, now: int) -> Ring:
 
 
 def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
-    """Begin the period of the next signing key in ten minutes, or at its planned time if that is earlier.
+    """Begin the period of the next signing key in ten minutes, or at its planned time if this time is earlier.
 
     If this changes the planned time, every environment reads the new time within ten minutes. So two keys never sign at
     the same time. If no key follows the next key, make such a key.

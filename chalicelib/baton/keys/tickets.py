@@ -1,8 +1,8 @@
 """Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing. No I/O.
 
-A half-finished login, a WebAuthn challenge, a TOTP enrolment and a mail code are in a ticket until the next step. A
-ticket is a text: the prefix of its purpose, then base64url. The base64url has one byte with the version of a root
-secret, and the encrypted contents.
+A half-finished login, a WebAuthn challenge, a TOTP enrolment and the session of a mail code are tickets. A ticket is a
+text: the prefix of its purpose, then base64url. The base64url has one byte with the version of a root secret, and the
+encrypted contents.
 
 1. The contents are encrypted with AES-SIV (RFC 5297). The key is HKDF(root, purpose), and the purpose is associated
    data, so a ticket cannot be decrypted for another purpose.
@@ -12,8 +12,8 @@ secret, and the encrypted contents.
    before the not-before time or after the period of its root secret. The same applies if a value to which the ticket is
    bound differs from the value in the request. Each case raises ``TicketInvalid``, and a route gives the same answer in
    each case. The private reason is for the log.
-4. A value to which a ticket is bound, such as an account, a device key, a client or the credentials version, is a
-   member of its contents. The code that opens the ticket passes ``bound_to``: the names of these members, with the
+4. A ticket can be bound to values, such as an account, a device key, a client or the credentials version. Each value is
+   a member of the contents. The code that opens the ticket passes ``bound_to``: the names of these members, with the
    values in the request.
 
 If you change the members of a ticket, change the name of its purpose. A ticket of the earlier layout is then refused.
@@ -136,7 +136,7 @@ def open_ticket(kind: type[T], text: str, ring: Ring, *, now: int, bound_to: Map
 
 
 def _value(text: str, purpose: TicketPurpose) -> bytes:
-    """Decode the text of a ticket. Its length is checked first."""
+    """Decode the text of a ticket, after a check of its length. Raises ``TicketInvalid``."""
     encoded = text.removeprefix(purpose.prefix)
     if len(encoded) > _CHARACTERS_MAX or not text.startswith(purpose.prefix):
         raise TicketInvalid("too long, or without the prefix of its purpose")

@@ -1,4 +1,4 @@
-"""The ways in which a person can be authenticated: ``acr`` and ``amr`` of each, by its stored code. No I/O.
+"""The ways in which a person can be authenticated. Each has an ``acr``, an ``amr`` and a stored code. No I/O.
 
 ``acr`` is a level of ``policy.ACR_LEVELS``. ``amr`` has the methods of RFC 8176. ``recovery`` is Baton's own method:
 RFC 8176 has no method for a recovery code. For a new way of authentication, add a row to ``ASSURANCES``. Never give the
@@ -26,7 +26,7 @@ TOTP_ALONE: Final = Assurance(acr="aal1", amr=("otp",))
 """For a step-up only. A thief of the phone has the authenticator app too, so a code never replaces the password."""
 
 PROVIDER: Final = Assurance(acr="aal1", amr=("fed",))
-"""An identity provider (`federation`). Without a second factor, its level is that of a password."""
+"""An identity provider (`federation`), without a second factor. It has the same level as a password alone."""
 PROVIDER_AND_TOTP: Final = Assurance(acr="aal2", amr=("fed", "otp", "mfa"))
 PROVIDER_AND_RECOVERY_CODE: Final = Assurance(acr="aal2", amr=("fed", "recovery", "mfa"))
 PROVIDER_AND_PASSKEY: Final = Assurance(acr="phr", amr=("fed", "pop", "user", "mfa"))
@@ -63,7 +63,8 @@ PROVIDERS_MAX: Final = 15
 """The highest code of an identity provider."""
 _CODES_MAX: Final = 64
 _ATTESTATIONS_MAX: Final = 8
-"""A lineage stores one number: the code, plus 64 times the attestation, plus 512 times the code of the provider."""
+"""A lineage stores one number: the code in ``ASSURANCES``, plus 64 times the attestation, plus 512 times the code of
+the provider."""
 
 _ATTESTED: Final[Mapping[Attestation, Attested]] = {
     Attestation.APP: "app",

@@ -22,8 +22,10 @@ class AttestationPolicy(Struct, frozen=True):
     """The attestation rules of a client.
 
     - ``rule``: evidence is ignored (``off``), judged and reported (``report``), or required for a login (``required``).
-    - ``environments``, ``categories``: for App Attest.
-    - ``security``, ``boot_keys``: for Android.
+    - ``environments``: the accepted environments of App Attest.
+    - ``categories``: the accepted validation categories of App Attest. If it is empty, every category is accepted.
+    - ``security``: the lowest accepted security level of an Android key.
+    - ``boot_keys``: the verified boot keys of accepted Android systems other than the system of the phone's maker.
     """
 
     rule: AttestationRule = "off"

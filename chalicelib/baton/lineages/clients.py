@@ -158,7 +158,7 @@ class Clients:
 
     @property
     def cookie_origins(self) -> tuple[str, ...]:
-        """The origins, in addition to the API's own, whose pages may send cookies."""
+        """The origins whose pages may send cookies, in addition to the origin of the API."""
         return tuple(dict.fromkeys(origin for client in self.by_cookie for origin in client.origins))
 
     @property

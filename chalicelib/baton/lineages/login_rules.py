@@ -20,7 +20,7 @@ class NoRoom(Struct, frozen=True):
 _LIVE = 2
 """The rank of a live lineage: it is removed last."""
 _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReason.CLAIMED, EndReason.UNDONE})
-"""The end reasons after which the old password is not valid. A repeated login request with this password then fails."""
+"""The end reasons after which the old password is not valid. A repeated login request with the old password fails."""
 
 
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:

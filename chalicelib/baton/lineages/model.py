@@ -86,7 +86,7 @@ class Ended(Struct, frozen=True):
 
 
 NO_ATTEMPT = bytes(8)
-"""The value of an attempt slot before its generation is exchanged."""
+"""The value of a slot of ``Lineage.attempts`` before a generation of this slot is exchanged."""
 
 
 class BrowserKey(Struct, frozen=True):

@@ -131,8 +131,9 @@ class LineageStore(Protocol):
 
         A view adds the element to its own transaction. The element has the form of boto3's low-level client.
 
-        ``roles``: all roles of the account, as they were read. The element also fails if any of them has changed, even
-        a role that the route does not require. ``None``: the route requires no role.
+        ``roles``: all roles of the account, as they were read. If the account has other roles at the time of the
+        transaction, the element fails too, even if the route does not require the changed role. ``None``: the route
+        requires no role, and a change of roles has no effect.
 
         Raises:
             NotImplementedError: the storage has no transactions.

@@ -22,7 +22,7 @@ _APPLE_MEMBERS: Final = ("app_ids", "environments", "categories")
 _ANDROID_MEMBERS: Final = ("packages", "security", "boot", "boot_keys")
 _MEMBERS: Final = {"rp_id", "rp_name", "origins", "enroll_url", "manage_url"}
 _SECOND_LEVEL_CHARACTERS_MAX: Final = 3
-"""The longest second level of a registry such as ``co.uk`` or ``com.cn``, in characters."""
+"""The longest second level of a public suffix such as ``co.uk`` or ``com.cn``, in characters."""
 
 
 class RelyingParty(Struct, frozen=True):
@@ -52,7 +52,7 @@ class Apps(Struct, frozen=True):
 
 
 def read_relying_party(table: object, problems: list[str]) -> RelyingParty | None:
-    """Read the table ``[webauthn]``. Return ``None`` if the registry does not have it, or if it is invalid.
+    """Read the table ``[webauthn]``. Return ``None`` if the table is missing or invalid.
 
     Add the problems of the table to ``problems``.
     """

@@ -19,9 +19,9 @@ from msgspec import Struct
 from chalicelib.baton.policy import MINUTE_S
 
 NARROWED_S = 5 * MINUTE_S
-"""The life of a narrowed token without ``max_s``, in seconds."""
+"""The longest life of a narrowed token for a server without ``max_s``, in seconds."""
 NARROWED_MAX_S = 15 * MINUTE_S
-"""The longest life of a narrowed token, in seconds.
+"""The highest allowed value of ``max_s``, in seconds.
 
 It is short, because the other server cannot see that the login has ended.
 """

@@ -7,7 +7,7 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | the lineage has ended, or the token does not belong to it | any | ``Inactive`` (E4) |
 | p = g | any | ``Current`` (E5): the exchange may happen |
 | p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
-| p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): nothing ends |
+| p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): the login does not end |
 | p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): a sign of theft, the login ends |
 | p > g | any | ``Ahead`` (E9): the table was rolled back, or a key leaked |
 
@@ -61,7 +61,7 @@ class Retry(Struct, frozen=True):
 
 
 class Superseded(Struct, frozen=True):
-    """E7: an older generation with the attempt that exchanged it. This is a late repetition, and nothing ends."""
+    """E7: a generation before the previous generation, with the attempt that exchanged it. The login does not end."""
 
 
 class Reused(Struct, frozen=True):
@@ -138,7 +138,7 @@ def active_lineage(
     if lineage.client != presented.client or lineage.binding != presented.binding:
         return Inactive()
     if presented.issued_at < lineage.auth_time:
-        # A token of a removed login. A repetition of its login request began this login with the same id.
+        # The token is of a removed login. A repetition of the login request began the stored login with the same id.
         return Inactive()
     return lineage
 
@@ -168,8 +168,8 @@ def ended_of(
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
     """Return the end of the app's login that handed this lineage over. ``None``: no such login, or it is active.
 
-    If the app's login is missing, or its id belongs to a later login, it was removed. The time is then that of the last
-    use of this lineage. The idle limit of the app is not checked, because this lineage expires before that limit.
+    If the app's login is missing, or its id belongs to a later login, the app's login was removed. Then the result has
+    the time of the last use of this lineage. The app's idle limit is not checked: this lineage expires no later.
     """
     if lineage.app is None:
         return None
@@ -201,7 +201,7 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the lineage, or the login of the app if a handover made the lineage.
 
-    Login time and rate limits must come from the returned login: a handover proves no factor, and a thief with the
+    Login time and rate limits must come from the returned login, because a handover proves no factor. A thief with the
     token of the app can repeat the handover.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]

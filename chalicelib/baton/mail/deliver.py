@@ -107,7 +107,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
     def _of_code(self, order: MailOrder, user: User | None) -> str:
         """Check that the account is active, and that its address and credentials have not changed since the request."""
         account_state = self.lineage_store.get(order.account)
-        # The code of a new address is sent even if another account has it: only a reader of the mailbox learns this.
+        # The code goes to a new address even if another account has the address: only the mailbox reveals this.
         if user is None or (user.email != order.address and order.template != "new_address"):
             raise Dropped("no account has the address")
         if account_state is None or account_state.status is not Status.ACTIVE:

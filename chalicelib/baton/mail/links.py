@@ -86,7 +86,7 @@ class ReadMailLink(Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
 
     def __call__(self, text: str, *, uses: frozenset[LinkUse], now: int) -> MailLink:
-        """Decrypt a link for one of these uses. No database is read, except for the cached key ring.
+        """Decrypt a link for one of these uses. This reads no table, except for the key ring, which is cached.
 
         Raises ``InvalidCode``.
         """

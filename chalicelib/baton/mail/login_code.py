@@ -57,7 +57,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
         """Count the try against the limits of the session and of the devices. Then compare the code."""
         device = known_device(_wanted(user, account_state, session))
-        index = session.ring.email_index(user.email)  # The account can be deleted and registered again.
+        index = session.ring.email_index(user.email)  # an account can be deleted and made again
         self._count(f"{user.account}:{device}" if device else f"{index}:unknown", limit=_TRIES_MAX, now=now)
         if device:
             self._count(f"{index}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)

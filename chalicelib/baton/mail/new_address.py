@@ -5,8 +5,9 @@ mailbox learns that the address is taken.
 2. The old address gets a notice. If the old address was proved, the account keeps it for 7 days. In these days, no
 login and no registration can use the old address.
 3. If the old address was proved, the notice has an undo link, which gives the old address back to the account. There is
-no undo link if a long-used device made the change with a second factor. A change back to the old address acts as an
-undo too, and its notice has no undo link. After an undo, no link restores a later address: it may be that of a thief.
+no undo link if a long-used device (`is_new_key`) made the change with a second factor. A change back to the old address
+acts as an undo too, and its notice has no undo link. After an undo, no link restores a later address, because the later
+address may belong to a thief.
 4. If the old address was never proved, it is free immediately. So a stranger who registered the address of another
 person does not keep it.
 """
@@ -166,7 +167,7 @@ def _is_back(user: User, new_index: str, *, now: int) -> bool:
 
 
 def _is_settled(caller: Caller, *, now: int) -> bool:
-    """Check whether a long-used device requests the change with a second factor.
+    """Check whether a long-used device (`is_new_key`) requests the change with a second factor.
 
     If so, the old mailbox cannot undo the change, because a thief may have access to the old mailbox.
     """

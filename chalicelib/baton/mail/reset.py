@@ -2,8 +2,8 @@
 
 A reset ends every login of the account and issues no token. The next login checks the other requirements of the
 account. If the address was never proved, a reset claims the account, because a stranger may have registered it. A reset
-does not claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). Without
-mail, an account can enrol a factor before its address is proved.
+does not claim an account from a time without mail, or an account with a second factor (`not_me.is_unproved`). An
+account can have a second factor and an unproved address if it enrolled the factor while mail was off.
 """
 
 from msgspec import Struct

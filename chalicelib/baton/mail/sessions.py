@@ -143,8 +143,8 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
           limit is per address. With a limit per account, a stranger could register the address of a person, guess,
           delete the account, and begin again.
 
-        For ``new_address``, the limit of all known devices is per account, because an account can name any new address.
-        The new address has a limit too.
+        For ``new_address``, the limit of all known devices is per account, because an account can request a code
+        for any address. The new address has a limit too.
         """
         if not self.limits:
             return
@@ -160,7 +160,7 @@ class StartMailSession(Struct, frozen=True, kw_only=True):
         name = f"device:{wanted.account}:{device}" if device else f"{wanted.use}:{index}"
         self._count_session(name, limit=MAIL_SESSIONS_MAX, now=now)
         if wanted.use == "new_address":
-            # Any account can name the address, so its mailbox and its code need a limit too.
+            # Any account can request a code for this address, so the address needs a limit too.
             self._count_session(f"new_address:{index}", limit=MAIL_SESSIONS_MAX, now=now)
         if device:
             of = wanted.account if wanted.use == "new_address" else index
@@ -189,7 +189,7 @@ def known_device(wanted: Wanted) -> str:
     if wanted.key is None:
         return ""
     binding = KeyBinding(wanted.key.thumbprint)
-    # After a reset, only the devices of later logins are known. The devices of a stranger who had the password are not.
+    # After a reset, only the devices of later logins are known. A stranger who had the password has no known device.
     known = any(
         lineage.binding == binding and lineage.epoch == account_state.epoch
         for lineage in account_state.lineages.values()
@@ -228,8 +228,8 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
     def check_key(self, message: Message, session: MailSession, *, now: int) -> None:
         """Check that the key of the session signed the request. Raises ``InvalidCode`` if another key signed it.
 
-        If the session has no key, only ``Content-Digest`` is checked, and no signature. Also raises ``InvalidDigest``
-        and, if the session has a key, the other errors of `verify_signature` and ``SignatureRequired``.
+        If the session has no key, only ``Content-Digest`` is checked. Also raises ``InvalidDigest``. If the session
+        has a key, also raises ``SignatureRequired`` and the errors of `verify_signature`.
         """
         if not session.key:
             check_digest(message)

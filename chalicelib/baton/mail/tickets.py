@@ -46,8 +46,8 @@ class MailSession(Ticket, frozen=True):
     - ``lineage``: the login that requested the code, or empty.
     - ``version``: the credentials version, in 8 bytes.
     - ``root``: the version of the root secret that the code derives from.
-    - ``settled``: a long-used device requested a new address, after a step-up with a second factor. So no link to the
-      old address can undo the change.
+    - ``settled``: a long-used device (`is_new_key`) requested a new address, after a step-up with a second factor. So
+      no link in a mail to the old address can undo the change.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_session"]
@@ -95,7 +95,7 @@ class MailOrder(Ticket, frozen=True):
 
     A notice has an empty ``index``, ``version`` and ``code``.
 
-    - ``template``: the name of the texts.
+    - ``template``: the name of the mail text.
     - ``address``: if it is empty, the mail goes to the address of the account.
     - ``index``: the e-mail index of ``address``.
     - ``version``: the credentials version at the request for a code, in 8 bytes.

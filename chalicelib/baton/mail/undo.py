@@ -1,9 +1,9 @@
-"""Undo the change that a notice reports, with the link in that notice. A person who can read the mailbox may use it.
+"""Undo the change that a notice reports, with the link in the notice. A reader of the mailbox may use the link.
 
-1. The account gets a random password, every login ends, and remembered devices are deleted. The owner then resets the
+1. The account gets a random password, every login ends, and remembered devices are forgotten. The owner then resets the
    password.
-2. If a new device added a second factor or an identity at the time of the notice or later, the undo removes this factor
-   or identity. If a long-used device added it, it stays: a thief of the mailbox must not remove it.
+2. The undo removes the second factors and identities that a new device (`is_new_key`) added at the time of the notice
+   or later. The undo keeps all that a long-used device added, because a thief of the mailbox must not remove it.
 3. The account returns to the address that the notice was sent to, if the account still keeps this address. Later
    addresses become free. The links in mails to a later address become void, because a thief may have that mailbox. The
    account still keeps earlier addresses, because one of them may be the address of the owner.

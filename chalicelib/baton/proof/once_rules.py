@@ -4,8 +4,8 @@ A phone sends a payment and loses the answer. It cannot know whether this first 
 creates a key for each operation, stores the key, and sends it as ``Idempotency-Key`` with every request.
 
 1. The first request *claims* the key: it stores a running call. Then the view runs, and its answer is stored.
-2. A call is identified by account, method, route template and key, never by the device. Another phone of the person
-   that sends the key gets the stored answer too.
+2. A call is identified by account, method, route template and key, never by the device. If another phone of the person
+   sends the key, it gets the stored answer too.
 3. The *mark* is 16 random bytes that Baton makes for one request. Every later write for this request has the condition
    that the stored mark is still this mark. So if another request takes the call over, a late write changes nothing.
 4. Lambda stops a run within ``ONCE_RUN_MAX_S``. So a running call that is older will never have an answer.
@@ -49,7 +49,7 @@ class OnceCall(Struct, frozen=True):
 
     - ``started``, ``expires_at``: in seconds since the epoch.
     - ``mark``: the mark of the last request that claimed the call or took it over.
-    - ``answer``: encrypted; ``None`` while the call is running.
+    - ``answer``: the encrypted answer, or ``None`` while the call is running.
     """
 
     digest: bytes

@@ -19,7 +19,7 @@ class OnceStore(Protocol):
     def claim(self, key: OnceKey, *, digest: bytes, mark: bytes, now: int) -> OnceCall:
         """Store a running call if no call is stored, or if the stored call has expired.
 
-        Return the call that is stored afterwards. If this call has this ``mark``, the claim succeeded.
+        Return the call that is stored afterwards. If the returned call has this ``mark``, the claim succeeded.
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
@@ -35,4 +35,4 @@ class OnceStore(Protocol):
         """
 
     def release(self, key: OnceKey, *, mark: bytes) -> None:
-        """Delete the call, if it has this ``mark`` and no answer. The next request may then claim it."""
+        """Delete the call, if it has this ``mark`` and no answer. Then the next request can claim the key."""

@@ -5,8 +5,8 @@ Baton's own profile is small. A signature may cover ``@method``, ``@authority``,
 ``tr`` and ``req`` are refused. ``@query``, ``@target-uri`` and ``@request-target`` are refused too: API Gateway does
 not pass the raw query, so Baton could not verify them.
 
-``signature_input.py`` finds and reads the signature. Content-Digest (RFC 9530) is checked here, since every signature
-of a body covers it.
+``signature_input.py`` finds and reads the signature. This module also checks ``Content-Digest`` (RFC 9530), because the
+signature of a request with a body must cover this header.
 """
 
 import base64
@@ -287,7 +287,8 @@ def check_digest(message: Message) -> None:
     """Compare ``Content-Digest`` with the body (RFC 9530 section 2). A request without this header passes.
 
     Raises:
-        InvalidDigest: a sha-256 or sha-512 digest does not match, or the header has neither or is not a dictionary.
+        InvalidDigest: the header is not a dictionary, or has no sha-256 and no sha-512 digest, or one of these digests
+            does not match the body.
 
     """
     if "content-digest" not in message.fields:

@@ -1,4 +1,6 @@
-"""Find, read and write the signature with a tag (RFC 9421 section 4). It is not verified here. No I/O.
+"""Find and read the signature with a tag, and write ``Signature-Input`` (RFC 9421 section 4). No I/O.
+
+``signature.py`` verifies the signature.
 
 There are two profiles: Baton's own, and the profile of draft-richer-oauth-httpsig. In the second profile, the signature
 does not name a key: the client must sign with the key of its token.
@@ -23,8 +25,9 @@ _KEYID_CHARACTERS_MAX = 128
 _PLAIN_NAME = r'"[!#-\[\]-~]*"'
 _PLAIN_PARAMETERS = r'(?:;[a-z*][a-z0-9_.*-]*=(?:"[ !#-\[\]-~]*"|0|-?[1-9][0-9]{0,14}))*+'
 _PLAIN = re.compile(rf"([a-z*][a-z0-9_.*-]*)=(\(({_PLAIN_NAME}(?: {_PLAIN_NAME})*+)\)({_PLAIN_PARAMETERS}))")
-"""The form of nearly every field: one member in canonical form, whose values are integers and strings without escapes,
-and whose components have no spaces. Reading this form in one step takes a third of the time of the general parser."""
+"""The form of nearly every ``Signature-Input``: one member in canonical form. Its parameters are integers and strings
+without escapes, and its components have no spaces. Reading this form in one step takes a third of the time of the
+general parser."""
 _PLAIN_PARAMETER = re.compile(r';([^=]*)=(?:"([^"]*)"|([-0-9]*))')
 _PLAIN_VALUE = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
 _NONCE = re.compile(rf"[!-~]{{1,{NONCE_CHARACTERS_MAX}}}")
@@ -51,7 +54,7 @@ BATON = Profile(
     ("created", "keyid", "nonce"),
 )
 HTTPSIG = Profile("httpsig-oauth", {"created": int, "expires": int, "nonce": str, "tag": str}, ("created", "nonce"))
-"""Key and algorithm are those of the token. A message that names its own key is refused."""
+"""The token decides the key and the algorithm. A signature with ``keyid`` or ``alg`` is refused."""
 
 
 class SignatureInput(Struct, frozen=True):
@@ -80,7 +83,7 @@ class InputDefective(ValueError):
 class Signature(Struct, frozen=True):
     """A signature with the tag of a profile, not verified.
 
-    ``components`` and ``written`` are those of its ``SignatureInput``.
+    ``components`` and ``written`` have the same meaning as in ``SignatureInput``.
     """
 
     components: tuple[str, ...]

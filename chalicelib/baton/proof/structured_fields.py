@@ -4,9 +4,10 @@ The parser follows section 4.2. Two points are choices of Baton:
 
 - A key that occurs twice is refused, in a dictionary and in parameters. RFC 9651 uses the last value. A proxy that uses
   the first value would check another signature than Baton does.
-- A byte sequence may lack its padding, and its last character may have stray bits (section 4.2.7).
+- A byte sequence without padding is accepted, and also a byte sequence whose pad bits are not zero (section 4.2.7).
 
-Each reader takes the text and the place where its value begins. It returns the value and the place after it.
+Each private function that reads a value takes the text and the place where the value begins. It returns the value and
+the place after the value.
 """
 
 import binascii
@@ -99,7 +100,8 @@ _SPACES = re.compile(" *")
 _WHITESPACE = re.compile("[ \t]*")
 _KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
 _PARAMETER = re.compile(r'; *(?:([a-z*][a-z0-9_.*-]*)(?:="([ !#-\[\]-~]*)"|=(-?[0-9]{1,15})(?![0-9.])|(=?)))?')
-"""A parameter. A string without escapes or an integer is matched completely, any other value only up to the ``=``."""
+"""A parameter. If its value is an integer or a string without escapes, the match includes the value. If the parameter
+has another value, the match ends after the ``=``."""
 _PLAIN_LIST = re.compile(r'\((?: *+"[ !#-\[\]-~]*"(?=[ )]))*+ *+\)')
 """An inner list of strings, without escapes or parameters: the covered components of nearly every signature."""
 _NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]*))?")

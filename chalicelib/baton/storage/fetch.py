@@ -154,7 +154,7 @@ def _body(response: "HTTPResponse", bytes_max: int) -> bytes:
 
 
 def _target(parts: SplitResult) -> str:
-    """Return path and query. At some identity providers, the query in the URL of the keys names the key set."""
+    """Return path and query of a URL. Some identity providers have several key sets, and the query selects one."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
@@ -201,7 +201,7 @@ def _addresses(host: str, port: int, until: float) -> list[tuple[str, int]]:
 
 
 def _left(until: float) -> float:
-    """Return the time that is left, in seconds. Raises ``TimeoutError`` if there is none."""
+    """Return the time that is left, in seconds. Raises ``TimeoutError`` if no time is left."""
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError

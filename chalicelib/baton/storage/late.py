@@ -5,7 +5,7 @@ from functools import cached_property
 
 
 class LateStore:
-    """A store that passes each call to the real store. At the first call, ``make`` imports and builds that store."""
+    """A store that passes each call to the real store. ``make`` imports and builds the real store at the first call."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         """Keep the function that makes the real store."""

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 SKIP_MAX_S: Final = 400 * 24 * 60 * 60
-"""The maximum of the sum of all skips, in seconds. It is longer than the longest life of a login."""
+"""The maximum offset of a `DevelopmentClock`, in seconds. No login lives longer than this."""
 
 
 class Clock:

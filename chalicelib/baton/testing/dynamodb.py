@@ -75,7 +75,7 @@ def emulated() -> Iterator[None]:
 def tables(prefix: str) -> Iterator[None]:
     """Create Baton's four tables, and delete them at the end of this context.
 
-    The tables have keys, but no TTL, backups or deletion protection.
+    Each table has the key schema of a deployed table. TTL, backups and deletion protection are off.
     """
     dynamodb, names = AwsClient("dynamodb").client, Tables(prefix)
     for table, key in KEYS.items():

@@ -11,7 +11,8 @@ from chalicelib.baton.storage.ports import Storage
 STORES: Final = ("accounts", "factors", "lineages", "one_time", "once", "suppressions", "identities", "provider_tokens")
 """The stores that can fail.
 
-The other stores never fail: the key ring, which is cached, the audit, which never raises, and the attestations.
+The test kit plans no faults for ``key_ring``, ``audit`` and ``attestations``. Baton caches the key ring, and a write
+of the audit never raises.
 """
 
 
@@ -37,10 +38,10 @@ class Faults:
         Args:
             next: the number of calls that fail. 0 ends the faults.
             when: ``before``: the call has no effect. ``after``: the call takes effect, and its answer is lost.
-            verb: only calls of this method of a port fail, such as ``exchange`` of ``lineages/ports.py``.
+            verb: fail only the calls of this method, such as ``LineageStore.exchange``. Default: every method.
 
         Raises:
-            ValueError: no store has the method ``verb``.
+            ValueError: no store in ``STORES`` has the method ``verb``.
 
         """
         if verb is not None and verb not in self._verbs:
@@ -65,7 +66,7 @@ class Faults:
 
 
 class _Failing:
-    """A store with faults."""
+    """A wrapper of a store. It makes the planned calls fail."""
 
     def __init__(self, store: object, faults: Faults) -> None:
         self._store = store

@@ -71,7 +71,8 @@ def load_environment(
 ) -> ModuleType:
     """Import ``app`` (default: ``app.py``) as a new Lambda environment does.
 
-    The app uses this ``clock`` and these ``anchors``. Without a ``clock``, the ``anchors`` are ignored.
+    The app uses this ``clock``, and trusts the certificates ``anchors`` for attestations. Without a ``clock``, the
+    ``anchors`` are ignored.
     """
     from chalicelib.baton.environment import Effects  # noqa: PLC0415 - `make dev` reloads it
 
@@ -81,9 +82,9 @@ def load_environment(
 
 
 def load_app(path: Path, effects: "Effects | None" = None) -> ModuleType:
-    """Import the file as a new module. Its ``Baton.from_environment`` uses these effects.
+    """Import the file as a new module. Its ``Baton.from_environment`` uses ``effects``: clock, storage and others.
 
-    The modules that the file imports are imported once in a process: the environments share them.
+    The modules that the file imports are imported once in a process, so the environments share these modules.
     """
     from chalicelib.baton.environment import EFFECTS  # noqa: PLC0415 - `make dev` reloads it
 
@@ -113,10 +114,12 @@ class Gateway:
         free: "queue.Queue[Any] | None" = None,
         origins: Sequence[str] | None = None,
     ) -> None:
-        """Serve equal Chalice ``apps`` under a stage, with their clock.
+        """Serve equal Chalice ``apps`` under ``stage``. ``clock`` is the clock of the apps.
 
-        The requests go to the apps in turn, so a test finds an app that depends on the memory of another app. A queue
-        ``free`` can choose another order. Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own
+        The requests go to the apps in turn. So a test fails if a route needs data that an earlier request left in the
+        memory of another app. ``free`` is the queue of free apps, and can choose another order.
+
+        Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own
         answers. The app itself decides which pages may read its answers.
         """
         self.stage = stage
@@ -185,7 +188,7 @@ class Gateway:
         return self._answer(answer)
 
     def _no_route(self, method: str, path: str, template: str | None) -> str:
-        """Describe the missing route. AWS gives fewer details. Without a gateway response, AWS answers 403."""
+        """Describe the missing route. AWS gives fewer details, and answers 403 if no gateway response is configured."""
         said = f"There is no route {method} {path[:200]} here."
         if not path.startswith(f"{self._prefix}/"):
             return f"{said} Routes begin with {self._prefix}/."

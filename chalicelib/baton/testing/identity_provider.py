@@ -24,7 +24,7 @@ Key = RSAPrivateKey | ec.EllipticCurvePrivateKey
 class IdentityProvider:
     """An identity provider with its keys. It signs tokens with the newest key.
 
-    The algorithm is the first one in the provider's row of ``providers.toml``.
+    The algorithm is the first algorithm in the provider's row of ``providers.toml``.
     """
 
     def __init__(self, provider: Provider, clock: Callable[[], int]) -> None:
@@ -33,7 +33,7 @@ class IdentityProvider:
         self.outage = False
         """Whether the key set cannot be fetched."""
         self.fetched = 0
-        """How often the key set was fetched."""
+        """The number of fetches of the key set, including fetches during an outage."""
         self._keys: dict[str, Key] = {}
         self.rotate()
 
@@ -73,7 +73,7 @@ class IdentityProvider:
         return {"kty": "EC", **names, "crv": "P-256", "x": x, "y": y}
 
     def fetch(self) -> bytes | None:
-        """Return the key set as Baton fetches it. ``None``: the provider has an outage."""
+        """Return the key set as JSON, as an answer to a fetch by Baton. ``None``: the provider has an outage."""
         self.fetched += 1
         return None if self.outage else json.dumps(self.jwks()).encode()
 

@@ -47,7 +47,7 @@ class Reply:
     body: bytes
 
     def __repr__(self) -> str:
-        """Show a refusal with its code and detail. The body of a success may hold a token, so it is not shown."""
+        """Show status, code and detail of a refusal. Show only the status of a success: the body may have a token."""
         if not self.code:
             return f"<Reply {self.status}>"
         return f"<Reply {self.status} {self.code}: {self.json.get('detail') or self.json.get('error_description')}>"
@@ -120,7 +120,7 @@ class Phone:
 
     @property
     def key(self) -> EllipticCurvePrivateKey | bytes | None:
-        """The private key or HMAC secret that signs the requests. ``None``: they have no signature."""
+        """The private key or HMAC secret that signs the requests. ``None``: the requests have no signature."""
         return self._session.key
 
     @property
@@ -238,13 +238,13 @@ class Phone:
             self._store(reply)
             return None
         if reply.code == "superseded" and not self.is_thief:
-            # Only this process uses the phone's session, so another device has a copy of it.
+            # A later token of this login was exchanged, but not by this phone. So a thief has a copy of the phone.
             self._ask("POST", "/oauth/revoke", urlencode({"token": form["refresh_token"]}).encode(), _FORM, token=False)
             self.logged_out = "reuse"
         return self._noted(reply)
 
     def _store(self, reply: Reply) -> None:
-        """Store new tokens with the attempt of the next exchange, before they are used."""
+        """Store new tokens, and the attempt of the next exchange, before the phone uses the tokens."""
         tokens = {**self._session.tokens, **reply.json}
         key: EllipticCurvePrivateKey | bytes | None = self._session.key
         if "secret" in reply.json:
@@ -271,7 +271,10 @@ class Phone:
         token: bool = True,
         repeat: bool = True,
     ) -> Reply:
-        """Send a request until an answer arrives. Each sending has a new signature."""
+        """Send a request until an answer arrives, at most ``SENDINGS_MAX`` times. Without ``repeat``, send it once.
+
+        Each sending has a new signature.
+        """
         pairs = tuple((query or {}).items())
         target = self._prefix + path + "?" * bool(pairs) + "&".join(f"{_quoted(n)}={_quoted(v)}" for n, v in pairs)
         for _ in range(SENDINGS_MAX if repeat else 1):
@@ -294,7 +297,7 @@ class Phone:
         raise AnswerLost(f"{method} {path}: no answer arrived. Call restart() and check what the server has done.")
 
     def _signature(self, bare: Message, fields: Mapping[str, str]) -> dict[str, str]:
-        """Return the two fields of the signature over a request (RFC 9421); none if the phone has no key."""
+        """Return the two signature fields of a request (RFC 9421). Without a key, the result is empty."""
         key = self._session.key
         if key is None:
             return {}

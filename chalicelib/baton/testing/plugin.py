@@ -38,7 +38,7 @@ def moto_world() -> "Iterator[World]":
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the log lines of each ``World`` among the fixtures of a failed test to the report of this test.
+    """If a test fails, add the log lines of its ``World`` fixtures to its report.
 
     The log lines contain the reason of each refusal.
     """
@@ -50,7 +50,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def _lines(arguments: Mapping[str, object]) -> list[Sequence[Mapping[str, object]]]:
-    """Return the log lines of each world among the arguments of a test, once each."""
+    """Return the log lines of each ``World`` among the arguments of a test: one list for each ``World``."""
     from chalicelib.baton.testing.world import World  # noqa: PLC0415 - only for tests that failed
 
     worlds = {id(one): one for one in arguments.values() if isinstance(one, World)}

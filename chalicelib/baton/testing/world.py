@@ -1,4 +1,4 @@
-"""A deployment of the team's app in this process: environments, storage, clock and phones."""
+"""A deployment of the team's app in this process: Lambda environments, storage, clock and phones."""
 
 import contextlib
 import dataclasses
@@ -62,9 +62,9 @@ class World:
 
         Args:
             app: the path of the app's file, relative to the folder that has ``chalicelib/``.
-            storage: ``memory``, or ``moto`` for an app with its own tables: moto is a DynamoDB in this process.
+            storage: ``memory``, or ``moto`` (a DynamoDB in this process) for an app with its own tables.
             settings: settings that extend or replace ``SETTINGS``, such as ``{"BATON_CLIENTS": "my-clients.toml"}``.
-            environments: the number of environments.
+            environments: the number of Lambda environments, each with its own copy of the app.
 
         Raises:
             ModuleNotFoundError: ``storage`` is ``moto``, and moto is not installed.
@@ -113,15 +113,15 @@ class World:
 
         Args:
             email: the address of the account. The first phone with this address registers the account, and each later
-                phone with it logs in. Default: a new address, so a new account.
+                phone logs in. Default: a new address, so a new account.
             client_id: the client, a row of the registry.
-            key: the key of the device, such as ``key`` of another phone. Default: a new P-256 key. Only the binding
-                ``key`` uses it.
+            key: the private key of the device, such as ``Phone.key`` of another phone. Default: a new P-256 key. With
+                another ``binding``, this argument is ignored.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
             password: the password of the account.
 
         Raises:
-            ValueError: the server refused the login. The message contains the server's answer.
+            ValueError: the server refused the registration or the login. The message contains the server's answer.
 
         """
         email = email or f"person-{secrets.token_hex(4)}@example.com"
@@ -159,7 +159,7 @@ class World:
 
     @property
     def routes(self) -> set[str]:
-        """The routes of the app that are not Baton's, such as ``POST /orders``, without ``OPTIONS``."""
+        """The team's own routes, such as ``POST /orders``. Routes with the method ``OPTIONS`` are left out."""
         served = {f"{method} {path}" for path, methods in self._app.routes.items() for method in methods}
         baton = {f"{route.method} {route.path}" for route in self._baton.routes}
         return {route for route in served - baton if not route.startswith("OPTIONS ")}
@@ -186,14 +186,14 @@ class World:
     def disable(self, email: str) -> None:
         """Disable an account, as the operator does: all its logins end.
 
-        Raises ``errors.NotFound`` if no account has this address.
+        Raises ``errors.NotFound`` if no account has this address, or if the account is deleted.
         """
         SetStatus(**self._operator())(email, Status.DISABLED)
 
     def enable(self, email: str) -> None:
         """Enable a disabled account: its owner can log in again.
 
-        Raises ``errors.NotFound`` if no account has this address.
+        Raises ``errors.NotFound`` if no account has this address, or if the account is deleted.
         """
         SetStatus(**self._operator())(email, Status.ACTIVE)
 
@@ -247,7 +247,7 @@ class _RecordedAudit:
         self._audit, self._events = audit, events
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event to the storage, and add it to the list of the test."""
+        """Write an event to the storage, and add it to the list that ``World.audit`` reads."""
         self._audit.append(event, event_id=event_id)
         self._events.append(event)
 
@@ -256,7 +256,7 @@ class _RecordedAudit:
         return self._audit.newest(account, before=before, limit=limit, now=now)
 
     def erase(self, account: AccountId) -> None:
-        """Delete the events of an account from the storage, and from the list of the test."""
+        """Delete the events of an account from the storage, and from the list that ``World.audit`` reads."""
         self._audit.erase(account)
         self._events[:] = [event for event in self._events if event.account != account]
 

@@ -167,7 +167,7 @@ class Call(Struct, frozen=True, kw_only=True):
             case Active():
                 used = record_use(use.lineage, now=call.now, mechanism=mechanism, renewed=False)
                 if used is not None:
-                    # If another request wrote a use or an end first, the next call reads it.
+                    # The result does not matter: if another request wrote first, the next call reads the new state.
                     self.lineage_store.record_use(
                         used, account=token.account, expected=use.lineage, now=call.now, not_before=not_before
                     )
@@ -231,7 +231,8 @@ def refuse_inactive(outcome: object) -> None:
 def presented_token(message: Message) -> tuple[bool, str]:
     """Return whether the scheme is ``HTTPSig`` (draft-richer-oauth-httpsig), and the token.
 
-    The only other scheme is ``Bearer`` (RFC 6750 section 2.1). Raises ``TokenInvalid`` if the request has neither.
+    The only other scheme is ``Bearer`` (RFC 6750 section 2.1). For a missing header or any other scheme, this function
+    raises ``TokenInvalid``.
     """
     values = message.fields.get("authorization")
     if values is None:

@@ -1,4 +1,4 @@
-"""The caller of a signed route and its step-up. No I/O, except in the functions that a ``Caller`` receives."""
+"""The caller of a signed route, and step-up. No I/O, except in the functions that a ``Caller`` receives."""
 
 from collections.abc import Callable, Collection
 
@@ -42,7 +42,7 @@ class GrantUsed(Struct, frozen=True):
     at: int
     assurance: Assurance
     second_factor: bool = False
-    """Whether the owner had switched the second factor on. If the owner switches it later, the grant becomes void."""
+    """Whether the second factor was on at the proof. If the owner later switches it on or off, the grant is void."""
 
 
 class OwnFactors(Struct, frozen=True):
@@ -97,8 +97,8 @@ class Caller(Struct, kw_only=True, eq=False):
     demands_second_factor: bool = False
     """Whether the client, an operator or a role of the account requires a second factor."""
     _use_grant: Callable[[], GrantUsed | None] | None = None
-    """Use the grant of this request and return it, or return ``None`` if the request has no grant. A route with a query
-    has no such function."""
+    """Use the grant of this request and return it, or return ``None`` if the request has no grant. On a route with a
+    query, this member is ``None``."""
     _liveness: Callable[[Actor, frozenset[int] | None], dict[str, object]] | None = None
     _own_factors: Callable[[], OwnFactors] = OwnFactors
     """Read the factors of the account. `step_up_required` calls it to build a refusal."""

@@ -69,7 +69,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
         """Return the next tokens. A retry with the same attempt gets the same tokens.
 
-        Every other verdict of `rules.judge` raises an error.
+        A verdict of `rules.judge` other than ``Current`` or ``Retry`` raises an error.
         """
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)
@@ -187,7 +187,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
                 Done,
             ):
                 self.log.record("renewed", lineage=lineage.id)
-                # Not before the login began, because E4 refuses a token with an earlier iat.
+                # The iat must not be before the begin of the login, because E4 refuses such a token.
                 issued_at = max(now, lineage.auth_time, (used.in_use_since or 0) if used else 0)
                 return self._child(proved, used or lineage, rights_of(account_state), now=now, issued_at=issued_at)
         raise errors.Unavailable("the account state kept changing during an exchange", by_caller=True)

@@ -1,6 +1,7 @@
 """Issue the tokens of a lineage's current generation.
 
-The tokens depend only on the lineage and the rights of the account, so a retry gets the same tokens.
+The tokens depend only on the lineage and the rights (roles and attributes) of the account. So a retry gets the same
+tokens.
 """
 
 from typing import Annotated, Literal
@@ -29,7 +30,8 @@ class TokenResponse(Struct, frozen=True, kw_only=True):
     """The tokens and time limits of a login (RFC 6749 5.1, draft-ietf-oauth-refresh-token-expiration-03).
 
     - ``refresh_token``, ``refresh_token_timeout``: present only if the login can be renewed.
-    - ``key_id``, ``secret`` (32 bytes, base64url): returned once, to a login with ``"binding": "hmac"``.
+    - ``key_id``, ``secret`` (32 bytes, base64url): only in the answer of a registration or login
+      with ``"binding": "hmac"``.
     """
 
     access_token: str

@@ -143,7 +143,7 @@ def read_jwt(text: str, ring: Ring, *, names: Names, clients: Clients) -> Token:
         raise TokenInvalid("signed by a key after the end of its period")
     if claims.iss != names.issuer and claims.iss not in names.earlier_issuers:
         raise ConfigurationMismatch("issuer")
-    if claims.aud not in {names.audience, claims.iss}:  # without a set audience, it is the issuer
+    if claims.aud not in {names.audience, claims.iss}:  # without a set audience, the issuer is the audience
         raise ConfigurationMismatch("audience")
     client = clients.get(claims.client_id)
     if client is None:

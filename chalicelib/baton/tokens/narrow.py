@@ -1,8 +1,8 @@
 """Token exchange (RFC 8693): for a token of a login, Baton issues a narrowed token for one other server.
 
-A narrowed token has the audience of that server, a part of the scope, a life of at most ``max_s`` seconds, and the
-binding of the login. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the exchange, and
-as a subject token. The login must be live, so the account state is read once. Nothing is written.
+A narrowed token has the audience of that server, the binding of the login, and a part of the scope of the login. It is
+valid for at most ``max_s`` seconds. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the
+exchange, and as a subject token. The login must be live, so the account state is read once. Nothing is written.
 """
 
 from collections.abc import Mapping
@@ -155,7 +155,7 @@ class Narrow(Struct, frozen=True, kw_only=True):
         return verdict
 
     def _rest(self, proved: VerifiedToken, active: Active) -> int:
-        """Return the time at which the subject token expires. In a sliding login, it may be later than ``exp``."""
+        """Return the time at which the subject token expires. In a sliding login, this can be later than ``exp``."""
         mechanism, expires_at = proved.client.mechanism, proved.token.expires_at
         return max(expires_at, active.lineage.issued_at + mechanism.access_s) if mechanism.slides else expires_at
 

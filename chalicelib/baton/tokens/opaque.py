@@ -21,7 +21,10 @@ OPAQUE_PREFIX = "baton_"
 _DOMAIN = b"baton opaque token 1"
 
 _FACTS = struct.Struct(">B?B12s12sIII")
-"""Kind, whether bound to a secret, client, account, lineage, generation, iat, exp. Then the public key, if any."""
+"""The facts: kind, whether the token is bound to a secret, client, account, lineage, generation, iat, exp.
+
+The public key of the device follows, if the token is bound to a key.
+"""
 
 _KINDS = (Kind.ACCESS, Kind.REFRESH, Kind.BOTH)
 _SIV_KEY_BYTES = 64
@@ -30,7 +33,7 @@ _SEALED_BYTES = {_SIV_TAG_BYTES + _FACTS.size + key_bytes for key_bytes in (0, 3
 
 
 def mint_opaque(token: Token, ring: Ring) -> str:
-    """Encrypt a token with the root secret of its lineage. Return its text, of at most 125 characters.
+    """Encrypt a token with the root secret of its lineage. Return the text of the token: at most 125 characters.
 
     After the prefix, the text is base64url. The first decoded byte is the version of the root secret.
     """

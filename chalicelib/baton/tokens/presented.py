@@ -46,7 +46,7 @@ class VerifiedToken(Struct, frozen=True):
     ring: Ring
 
     def check_in_service(self) -> None:
-        """Refuse a token (E4) if its client is out of service: ``retired = true`` in the registry."""
+        """Refuse a token (E4, exchange.md) if its client is out of service: ``retired = true`` in the registry."""
         if self.client.retired:
             raise errors.LoginRequired("the client of the login is out of service")
 
@@ -181,8 +181,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     ) -> VerifiedSignature | None:
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
-        Such a call needs a signature with the tag ``httpsig-oauth``. If it also has a signature with the tag ``baton``,
-        both signatures must verify and have the same nonce, because Baton consumes only one nonce for each call.
+        Such a call needs a signature with the tag ``httpsig-oauth``. If the call also has a signature with the tag
+        ``baton``, both must verify and have the same nonce: Baton consumes only one nonce for each call.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
@@ -321,7 +321,7 @@ _ATTEMPT = re.compile(rf"[!#-\[\]-~]{{{ATTEMPT_CHARACTERS_MIN},{ATTEMPT_CHARACTE
 
 
 def attempt_header(message: Message) -> str | None:
-    r"""Return the attempt in ``Idempotency-Key``, or ``None`` without it. Quotes around the attempt are removed.
+    r"""Return the attempt in ``Idempotency-Key``, or ``None`` if it is missing. Quotes around the attempt are removed.
 
     Raises ``Malformed`` if the attempt is not 16 to 128 visible ASCII characters, or contains ``"`` or ``\``.
     """

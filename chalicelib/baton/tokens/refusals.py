@@ -25,8 +25,8 @@ class TokenInvalid(InvalidToken):
 class TokenReused(InvalidToken):
     """Baton ended the login, because its token was possibly copied.
 
-    A used token was sent with another attempt, or is at least five generations old (E8). Or, with
-    ``BATON_REVOKE_ON_WRONG_KEY``, another key signed the exchange (E2).
+    A used token was sent with another attempt, or is at least five generations old (E8). With
+    ``BATON_REVOKE_ON_WRONG_KEY``, Baton also returns this error if another key signed the exchange (E2).
     """
 
     code = "token_reused"
@@ -67,7 +67,7 @@ class StepUpRequired(InsufficientUserAuthentication):
 
 
 class GrantInvalid(InsufficientUserAuthentication):
-    """The grant is unknown, used, expired, or for another operation."""
+    """The grant is unknown, used, expired, for another operation, or older than the last change of the credentials."""
 
     code = "grant_invalid"
     detail = "The grant is used, expired, or for another operation. `POST /step-up` for exactly this request."
@@ -107,8 +107,8 @@ class InsufficientRole(Refusal):
 class AttestationRequired(Refusal):
     """The client or the route requires evidence of the app and the device.
 
-    There is no evidence, or the remembered evidence no longer suffices. A login without a device key always gets this
-    error.
+    There is no evidence, or the stored evidence no longer suffices. If evidence is required, a login without a device
+    key always gets this error.
     """
 
     status = 403

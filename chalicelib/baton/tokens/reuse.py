@@ -28,8 +28,8 @@ USER_AGENT_CHARACTERS_MAX = 200
 class ForeignKeys:
     """Report exchanges whose signature names the wrong key, at most once in 15 minutes for each account.
 
-    Without this limit, one account could raise the metric ``exchange_wrong_key`` at will. Each execution environment
-    of Lambda has its own limit.
+    Without this limit, one account could raise the metric ``exchange_wrong_key`` without bound. Each execution
+    environment of Lambda has its own limit.
     """
 
     def __init__(self, log: Log) -> None:
@@ -49,7 +49,7 @@ class ForeignKeys:
 
 
 class EndReused(Struct, frozen=True, kw_only=True):
-    """End a login, reason ``reuse``, and record the reuse."""
+    """End a login with the reason ``reuse``, and record the reuse."""
 
     lineage_store: LineageStore
     record: Record

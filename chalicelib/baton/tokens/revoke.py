@@ -28,7 +28,8 @@ class Revoke(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
         """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
-        To end a bound lineage, the request must be signed with the key of the lineage: a token is not enough.
+        To end a bound lineage, the request must be signed with the key or HMAC secret of the lineage. A token is not
+        enough.
 
         An app also calls this route when it detects a copy of its device (client rule 8). In a bound login whose
         mechanism exchanges tokens, a token that is two or more generations old ends the login with reason ``reuse``.
@@ -58,9 +59,9 @@ class Revoke(Struct, frozen=True, kw_only=True):
     def _is_reuse(self, proved: VerifiedToken, lineage: Lineage) -> bool:
         """Check whether the token of a bound login is two or more generations old.
 
-        A device stores each new token before it uses the token. If the lineage is two generations ahead of the stored
-        token, a copy of the device exchanged tokens too. Generations only increase, so ``True`` stays true after
-        this read.
+        A device stores each new token before it uses the token. If the lineage is two or more generations ahead of the
+        token that a device sends, a copy of the device exchanged tokens too. Generations only increase, so ``True``
+        stays true after this read.
         """
         bound = not isinstance(lineage.binding, NoBinding)
         return bound and proved.client.mechanism.single_use and lineage.generation - proved.token.generation > 1

@@ -1,4 +1,4 @@
-"""The facts of a token, in either form. No I/O.
+"""The facts of a token, which is a JWT or opaque. No I/O.
 
 Both forms are deterministic: with one key of the ring, the same token is always the same string. So a repeated exchange
 gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and (r, n - s) both
@@ -30,7 +30,7 @@ KNOWN_TOKENS_MAX = 1000
 """How many verified JWTs an environment remembers. They take about 1 MB."""
 
 _ID = re.compile("[A-Za-z0-9_-]{16}")
-"""Base64url of 12 bytes, which has no second spelling."""
+"""An id: 12 bytes in base64url. Two different texts of 16 characters never decode to the same bytes."""
 
 
 class UnknownKey(TokenInvalid):
@@ -38,7 +38,7 @@ class UnknownKey(TokenInvalid):
 
 
 class ConfigurationMismatch(Unavailable):
-    """A genuine token whose issuer, audience or client is not in the configuration of this deployment (E1b).
+    """A genuine token whose issuer, audience or client is not in this deployment's configuration (E1b, exchange.md).
 
     ``what`` is ``issuer``, ``audience`` or ``client``. This error must never end a login.
     """
@@ -46,7 +46,7 @@ class ConfigurationMismatch(Unavailable):
     def __init__(self, what: str) -> None:
         """Build the error for ``what``. The client must wait for a minute before it repeats the request."""
         reason = f"a genuine token of another {what}: this configuration lacks it"
-        # This error raises no alarm, because a client can repeat one old token. `configuration_mismatch` raises it.
+        # A client can repeat one old token, so this error raises no alarm. `configuration_mismatch` raises the alarm.
         super().__init__(reason, retry_after=MINUTE_S, by_caller=True)
         self.what = what
 

@@ -91,12 +91,12 @@ class DevAccounts:
         baton, found = self._baton(), []
         for account in self._ids(baton):
             user, state = baton.users.get(account), baton.lineage_store.get(account)
-            if user is None or state is None:  # a part of a deleted account
+            if user is None or state is None:  # a deleted account: one of its two items is left
                 continue
             names = (account, user.email, *state.lineages)
             if text and not any(text.lower() in name.lower() for name in names):
                 continue
-            # `logins` counts ended logins too: only the answer about one account tells them apart.
+            # `logins` counts ended logins too. Only the answer about one account shows which logins have ended.
             status, logins = state.status.name.lower(), len(state.lineages)
             found.append({"account": account, "email": user.email, "status": status, "logins": logins})
             if len(found) == LISTED_MAX:

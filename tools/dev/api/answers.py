@@ -54,7 +54,7 @@ class DevRequest(Struct, frozen=True):
         """Return all members of the body. Raises ``DevRefusal`` if the body is not a JSON object.
 
         ``known``: the names of the members that the route takes. If the body is JSON but not an object, the error lists
-        them. The result has other members too.
+        these names. The result can also have members that are not in ``known``.
         """
         try:
             members = json.loads(self.body or b"{}")
@@ -98,7 +98,7 @@ def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:
 
 
 def integer(members: Mapping[str, Any], name: str, *, least: int, most: int, otherwise: int) -> int:
-    """Return a member as a whole number. ``otherwise`` is the default.
+    """Return a member as a whole number. The value may be a text of digits. ``otherwise`` is the default.
 
     Raises ``DevRefusal`` if the value is not a whole number from ``least`` to ``most``.
     """
@@ -119,7 +119,7 @@ def string(members: Mapping[str, Any], name: str, *, most: int = 8192) -> str:
 
 
 def as_json(value: object, status: int = 200, media_type: str = "application/json") -> GatewayResponse:
-    """Return an answer with ``value`` as its JSON body. An object that JSON lacks becomes its ``str``."""
+    """Return an answer with ``value`` as its JSON body. An object that JSON cannot represent becomes its ``str``."""
     body = json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
     return GatewayResponse(status, (("Content-Type", media_type), *NO_STORE), body)
 

@@ -1,4 +1,4 @@
-"""The names of the conditions of Baton's writes, as ``storage/dynamodb/`` has them: ``CURRENT``, ``IS_NEW``."""
+"""The names of the conditions of Baton's writes: constants in ``storage/dynamodb/``, such as ``CURRENT``."""
 
 import functools
 import importlib

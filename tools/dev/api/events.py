@@ -44,7 +44,7 @@ class Given(Struct, frozen=True, gc=False):
 
 
 class Kept(Struct, frozen=True, gc=False):
-    """An event that the server keeps. ``source`` has its members, or computes them when they are first read."""
+    """An event that the server keeps. ``source`` has the members of the event, or computes them at the first read."""
 
     n: int
     at: float
@@ -96,7 +96,7 @@ class Events:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, list[Event]]:
-        """Return how many events after ``number`` are no longer kept, and the kept events after it."""
+        """Return how many events after ``number`` are no longer kept, and a list of the events that are kept."""
         with self._changed:
             missed, found = self._after(number)
         return missed, [kept.event() for kept in found]
@@ -144,9 +144,9 @@ class Events:
                     yield b": still here\n\n"
 
     def _wait(self, gone: Callable[[], bool]) -> None:
-        """Wait until there is an event, a comment is due, or the reader has closed the connection.
+        """Wait for an event or for ``close``, at most ``COMMENT_EVERY_S`` seconds. Return early if the reader has gone.
 
-        A closed stream must end soon: only 8 may be open, and a page that reloads opens another one.
+        A stream without a reader must end soon: only 8 may be open, and a page that reloads opens another stream.
         """
         waited = 0.0
         while not self._changed.wait(min(GONE_EVERY_S, COMMENT_EVERY_S)):

@@ -1,4 +1,4 @@
-"""What is wrong with a refused request, and what to change: the doctor of one request."""
+"""The findings about a refused request: what is wrong, and what to change."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ def findings(
 ) -> list[Finding]:
     """Return each finding: the part of the request, what was found, and the remedy. Empty for a good request."""
     if status is not None and status < 400 and (signature is None or signature.verdict == "verified"):
-        return []  # nearly every request. Baton has checked its digest too
+        return []  # the request is good: Baton has checked its digest too
     fields: dict[str, list[str]] = {}
     for name, value in headers:
         fields.setdefault(name.lower(), []).append(value)

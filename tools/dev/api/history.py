@@ -72,7 +72,10 @@ class History:
             self._lineages.clear()
 
     def note(self, lineage: str, exchange: ExchangeSeen, *, at: float, phone: str | None, request_id: str) -> Noted:
-        """Add an exchange. Return the request that this exchange repeats, or both presentations of a reuse."""
+        """Add an exchange. Return the request that this exchange repeats, or both presentations of a reuse.
+
+        The result is empty for a first exchange. For a login that has ended, nothing is added, and the result is empty.
+        """
         if exchange.outcome == "inactive":
             return Noted()
         shown = Presentation(at, phone, exchange.attempt, request_id, exchange.outcome)
@@ -124,7 +127,7 @@ def pictured(shown: Mapping[str, Any], seen: dict[int, Generation]) -> dict[str,
 def generations(seen: dict[int, Generation], current: int, stored: dict[int, str]) -> Iterator[dict[str, object]]:
     """Yield the generations of a login as the development API shows them, in order.
 
-    They are the generations that the server saw, those with a stored attempt, and the current one.
+    They are the generations that the server saw, the generations with a stored attempt, and the current generation.
     """
     for g in sorted({*seen, *stored, current}):
         yield seen.get(g, Generation()).shown(g, stored=stored.get(g))

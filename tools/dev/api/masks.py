@@ -91,7 +91,7 @@ def _cut(text: str) -> str:
 
 def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value
     if isinstance(value, dict):
-        # The member `code` of an error is its name. Everywhere else, a code is a secret.
+        # In an error answer, the member `code` is the name of the error. In every other object, a code is a secret.
         error = "request_id" in value and "server_time" in value
         return {name: inner if error and name == "code" else _member(name, inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -102,7 +102,7 @@ def _masked(value: Any) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _member(name: str, value: Any) -> Any:  # noqa: ANN401 - a JSON value
-    if name == "signature_base" and isinstance(value, str):  # in lines, each with a name
+    if name == "signature_base" and isinstance(value, str):  # each line has a component and its value
         return masked_base(value)
     if not is_secret(name) or isinstance(value, bool | None):
         return _masked(value)

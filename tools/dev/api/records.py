@@ -163,7 +163,8 @@ class Records:
             )
         record = Record(Facts(sent, response, seen, request_id, faults, ms, at, noted), self._authorities)
         if len(sent.body) + (len(response.body) if response else 0) > BODY_BYTES_MAX:
-            record.members()  # Masks the request now: the shown part of a large body is cut, and the rest is dropped.
+            # Mask the request now, not when the record is read. Masking cuts a large body, so its rest uses no memory.
+            record.members()
         kept = self._events.publish_later(KIND, record)
         record.kept = (kept.n, kept.at)
         with self._lock:
@@ -215,7 +216,10 @@ def _names(record: Record) -> Iterable[str]:
 
 
 def _who(seen: Seen, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return the account and the login of a request. They are in its token, or otherwise in its answer."""
+    """Return the account and the login of a request. They are in the token of the request.
+
+    Without a token, the account is the account whose state was read first, and the login is in the answer.
+    """
     if seen.token is not None:
         return seen.token.account, seen.token.lineage
     lineage = answer.get("device_id")

@@ -22,7 +22,11 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 
 
 class EngineCall(Struct, gc=False):
-    """One call to an AWS service. ``verdict``: ``held`` or ``failed`` (its condition), ``done``, or what went wrong."""
+    """One call to an AWS service.
+
+    ``verdict``: ``held`` or ``failed`` if the call has a condition, ``done`` for a call without a condition. After any
+    other error: the reason of the error.
+    """
 
     service: str
     operation: str
@@ -90,7 +94,7 @@ class Seen(Struct, gc=False):
     signature: SignatureSeen | None = None
 
     def fault(self, name: str) -> Fault | None:
-        """Return the fault with this name that the request met."""
+        """Return the fault with this name that the request met, or ``None``."""
         return next((fault for fault in self.faults if fault.name == name), None)
 
     @property

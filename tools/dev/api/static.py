@@ -8,7 +8,7 @@ from chalicelib.baton.testing.gateway import ROOT, GatewayResponse
 FOLDER: Final = ROOT / "tools" / "console"
 CLIENT: Final = ROOT / "clients" / "typescript" / "src"
 CLIENT_PREFIX: Final = "client/"
-"""The phones of the console run the TypeScript client as it is, from ``/client/browser.js``."""
+"""The phones of the console run the unchanged TypeScript client, from ``/client/browser.js``."""
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

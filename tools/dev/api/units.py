@@ -20,7 +20,7 @@ def size_of_item(item: Item) -> int:
 
 
 def size_of(value: Value) -> int:
-    """Return the size of one value in bytes. A map or a list costs 3 bytes, and 1 more for each element."""
+    """Return the size of one value in bytes. A map or a list costs 3 bytes, plus 1 byte for each element."""
     [(kind, held)] = value.items()
     match kind, held:
         case "S", str():
@@ -46,12 +46,12 @@ def _length(held: bytes | str) -> int:
 
 
 def write_units(size: int) -> int:
-    """Return the write units of an item. A write costs at least one."""
+    """Return the write units of an item. A write costs at least one unit."""
     return max(1, -(-size // WRITE_UNIT_BYTES))
 
 
 def read_units(size: int) -> int:
-    """Return the read units of a strongly consistent read. It costs at least one."""
+    """Return the read units of a strongly consistent read. A read costs at least one unit."""
     return max(1, -(-size // READ_UNIT_BYTES))
 
 

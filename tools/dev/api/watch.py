@@ -1,7 +1,7 @@
 """Observe Baton from inside, for the development server: calls to AWS, tokens, exchanges and signatures.
 
-Each environment of ``app.py`` is loaded with effects that note what they do. The notes of a request are in ``CURRENT``.
-Outside a request, and for the mails after an answer, nothing is noted.
+Each environment of ``app.py`` gets `Effects`, such as the storage and the AWS clients, that note each use in a request.
+The notes of a request are in ``CURRENT``. Outside a request, and for the mails after an answer, nothing is noted.
 """
 
 import functools
@@ -45,7 +45,7 @@ class Watch:
         anchors: "Anchors | None" = None,
         providers: DevelopmentProviders | None = None,
     ) -> None:
-        """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the engine counts units.
+        """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the database counts units.
 
         ``anchors`` are the certificates that attest apps and devices. ``providers`` are the identity providers.
         """
@@ -167,7 +167,7 @@ class _WatchedClient:
         return cast("dict[str, Any]", answer)
 
     def _struck(self, seen: Seen, operation: str) -> bool:
-        """Inject the faults before a call. Return whether its answer is lost."""
+        """Inject the faults that come before a call. Return whether the answer to this call must be lost."""
         if not seen.faults or self._name != "dynamodb":
             return False
         if slow := seen.fault("database_slow"):
@@ -177,7 +177,7 @@ class _WatchedClient:
         lost = seen.fault("database_answer_lost")
         if lost is None or operation in units.READS:
             return False
-        # Later calls of the request succeed. Most requests end with the error of the first write.
+        # Only the first write of a request loses its answer. Most requests end with this error. Later calls succeed.
         seen.faults = tuple(fault for fault in seen.faults if fault is not lost)
         return True
 

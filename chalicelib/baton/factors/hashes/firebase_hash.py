@@ -1,8 +1,8 @@
 """The modified scrypt of Firebase Authentication, in the string that Supabase writes for it.
 
-`$fbscrypt$v=1,n=14,r=8,p=1,ss=<salt separator>,sk=<signer key>$salt$hash`, all in base64 with padding. scrypt of the
-password makes a key of 32 bytes, and AES-256-CTR with this key and a counter from zero encrypts the signer key of the
-project. The result is the hash.
+The string is `$fbscrypt$v=1,n=14,r=8,p=1,ss=<salt separator>,sk=<signer key>$salt$hash`. The salt separator, the signer
+key, the salt and the hash are in base64 with padding. scrypt of the password makes a key of 32 bytes. AES-256-CTR with
+this key and a counter from zero encrypts the signer key of the project. The result is the hash.
 
 Source: github.com/firebase/scrypt; github.com/supabase/auth, ``internal/crypto/password.go``.
 """

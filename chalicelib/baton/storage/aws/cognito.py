@@ -1,4 +1,4 @@
-"""A ready-made function for ``Baton.migrate_with``: people of an Amazon Cognito user pool move at their first login."""
+"""The hook for ``Baton.migrate_with``: people of an Amazon Cognito user pool move to Baton at their first login."""
 
 import base64
 import hashlib
@@ -77,7 +77,7 @@ def _answer(service: AwsClient, **request: object) -> Mapping[str, Any] | None:
 
 
 def _claims(token: str) -> Mapping[str, Any]:
-    """Read the claims of an id token. It came from Cognito over TLS, so its signature need not be verified."""
+    """Read the claims of an id token. Cognito sent the token over TLS, so Baton need not verify its signature."""
     payload = token.split(".")[1]
     claims: Mapping[str, Any] = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims

@@ -23,7 +23,7 @@ class NoResponse(Exception):
 
 
 _FIELDS: Final = re.compile(rb"\r\n(content-length|x-amz-crc32|connection):([^\r\n]*)(?=\r\n)", re.IGNORECASE)
-"""The fields of an answer that are read. A field with a bare CR or LF inside is not read."""
+"""The header fields of an answer that Baton reads. A field with a bare CR or LF inside is not read."""
 
 
 class _Connection:
@@ -81,7 +81,7 @@ class _Connection:
 
 
 def _left(until: float) -> float:
-    """Return the time that is left, in seconds. Raises ``TimeoutError`` if there is none."""
+    """Return the time that is left, in seconds. Raises ``TimeoutError`` if no time is left."""
     left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -90,7 +90,7 @@ def _left(until: float) -> float:
 
 @functools.cache
 def _tls() -> "SSLContext":
-    """Return a context with the system's certificates. It is cached: reading them takes tens of milliseconds."""
+    """Return a TLS context, cached because reading the system's certificates takes tens of milliseconds."""
     import ssl  # noqa: PLC0415 - cold start, and not needed for a database on this machine
 
     return ssl.create_default_context()

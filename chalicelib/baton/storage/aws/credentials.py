@@ -26,7 +26,7 @@ class Vendor:
         self._known: AccessKey | None = None
 
     def __call__(self) -> AccessKey:
-        """Return the current access key: the same object until botocore has refreshed it."""
+        """Return the current access key. Until botocore refreshes the key, each call returns the same object."""
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - cold start: under SnapStart only
 
         try:

@@ -22,8 +22,8 @@ CONNECT_TIMEOUT_S: Final = 1
 READ_TIMEOUT_S: Final = 2
 
 ATTEMPTS: Final = 3
-"""Baton sets these three limits: connecting, reading, attempts. botocore's defaults are 60 s, 60 s, and a number of
-attempts that changed between its releases."""
+"""The maximum number of attempts. Baton sets this limit and the two time-outs above, because botocore's defaults are
+60 s for each time-out, and a number of attempts that changed between releases."""
 
 CALL_MAX_S: Final = 8
 """The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""
@@ -206,7 +206,8 @@ class AwsClient:
 def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN401 - botocore's own
     """Refuse an answer with a wrong checksum, and a successful answer that is not JSON.
 
-    If botocore cannot read the answer of its last attempt, it returns an empty answer. Baton would read "no item".
+    If botocore cannot read the answer of its last attempt, it returns an empty answer. Without this function,
+    Baton would take the empty answer for "no item".
     """
     checksum = http_response.headers.get("x-amz-crc32")
     if checksum is not None and zlib.crc32(http_response.content) != int(checksum):
@@ -216,7 +217,7 @@ def _refuse_garbled(http_response: Any, **_event: object) -> None:  # noqa: ANN4
 
 
 def _response_of(error: Exception) -> Mapping[str, Any] | None:
-    """Return the error response of the service as botocore has it, or ``None`` if there was no usable answer."""
+    """Return the error response of the service in the form of botocore, or ``None`` if there was no usable answer."""
     if isinstance(error, ErrorResponse):
         return error.response
     if isinstance(error, NoResponse | ValueError):

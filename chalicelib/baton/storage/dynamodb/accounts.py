@@ -73,7 +73,8 @@ class Users:
             )
         except TransactionFailed as failed:
             claim, stored, _state = failed.items
-            # The ciphertext has a random nonce: an equal stored value was written by an earlier try of this call.
+            # The encrypted password hash has a random nonce. So only an earlier try of this call can have stored an
+            # equal user.
             if stored is not None and user_of(stored) == user:
                 return Done()
             return AddressTaken(account_of_entry(claim) if claim is not None else user.account)

@@ -1,4 +1,4 @@
-"""Evidence of device keys in the table ``ephemeral``, and revoked certificates and switches in ``users``."""
+"""Evidence of device keys in the table ``ephemeral``, revoked certificates and the operator's switches in ``users``."""
 
 import hashlib
 from typing import Final

@@ -28,7 +28,7 @@ class Audit:
         self._log = log
 
     def append(self, event: AuditEvent, *, event_id: str) -> None:
-        """Write an event. It never replaces another event. A failure is only logged."""
+        """Write an event. The write never replaces another event. A failure is only logged."""
         try:
             self._database.write(
                 "put_item",

@@ -1,7 +1,7 @@
-"""The write that binds the cookies of a browser to its key."""
+"""The write that binds the cookies of a browser to the key of the browser."""
 
 from typing import Final
 
 NO_BROWSER_KEY: Final = "attribute_not_exists(#lineages.#actor.#browser_key)"
-"""A login is bound to one browser key. If it took a second key, a thief of the cookies could bind a key too."""
+"""A login is bound to at most one browser key. With a second key allowed, a thief of the cookies could bind a key."""
 BIND_BROWSER: Final = "SET #lineages.#actor.#browser_key = :browser_key"

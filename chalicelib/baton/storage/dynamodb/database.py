@@ -136,7 +136,7 @@ class DynamoDB:
             raise
 
     def write(self, operation: str, **request: object) -> "Item":
-        """Send one conditional write. Return the item that ``ReturnValues`` requests, or an empty item without it.
+        """Send one conditional write. Return the item that ``ReturnValues`` requests. By default, the item is empty.
 
         Raises ``ConditionFailed``, which has the stored item, if the condition failed.
         """

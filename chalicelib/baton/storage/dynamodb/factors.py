@@ -1,6 +1,6 @@
 """Second factors in DynamoDB, in the item of the user. A change of a factor also raises the credentials version.
 
-A code is used by one conditional write that stores the mark of its request. If the condition fails, and the item has
+One conditional write uses a code and stores the mark of the request. If the condition fails, and the item already has
 this mark, an earlier try of the same request used the code.
 """
 
@@ -74,7 +74,7 @@ class Factors:
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once, if ``totp`` is still enrolled and no later step was used."""
+        """Use the code of a time step, once, if ``totp`` is still enrolled. All conditions are in ``FactorStore``."""
         values: Item = {
             ":totp_as_read": binary(totp.sealed),
             ":version": number(credentials_version),
@@ -130,7 +130,7 @@ class Factors:
         return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Give a passkey a new name, while the login of the actor is live."""
+        """Give a passkey a new name, if the actor's login is live and the credentials version is as in ``actor``."""
         tables = self._database.tables
         renamed = expression(
             {":version": number(actor.credentials_version), ":name": text(name)},
@@ -152,7 +152,8 @@ class Factors:
     ) -> Done | Moved:
         """Store the restore key of a device, or delete it if ``key`` is ``None``.
 
-        The restore keys of the devices in ``forgotten`` are deleted too. The actor's login must be live.
+        The restore keys of the devices in ``forgotten`` are deleted too. The actor's login must be live, and the
+        credentials version must be as in ``actor``.
         """
         tables, values = self._database.tables, {":version": number(actor.credentials_version)}
         gone = [*([device] if key is None else []), *(one for one in forgotten if one != device)]
@@ -220,7 +221,7 @@ class _Parts(Struct, frozen=True):
     """The parts that a change adds to the write of the user: more conditions, and attributes to replace.
 
     ``after`` has the new values of the replaced attributes. An attribute without a new value is removed. ``credential``
-    is a further part of the transaction.
+    has further writes of the transaction: they store or delete the items that map a passkey to its account.
     """
 
     condition: tuple[str, ...] = ()
@@ -262,7 +263,7 @@ def _parts(change: FactorChange, table: str, account: AccountId) -> _Parts:
 
 
 def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) -> _Parts:
-    """Return the parts of a change that deletes the items of credentials."""
+    """Return the parts of a change that removes passkeys, and the items that map these passkeys to the account."""
     if isinstance(change, RemovePasskey):
         deleted = passkeys.delete_credential(table, change.passkey.credential_id, account)
         return _Parts(
@@ -283,9 +284,12 @@ def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) 
 
 
 def _remembering(update: str, values: Item, remember: Remember | None) -> tuple[str, dict[str, str]]:
-    """Extend an update of a user, so that it also remembers a device. Return the update and its attribute names.
+    """Extend ``update``, a ``SET`` expression for the item of a user, to remember the device of ``remember``.
 
-    Adds the values of the update to ``values``.
+    Return the extended expression, and a map from its new placeholders (``#...``) to key ids of devices. The expression
+    also deletes the remembered devices in ``remember.forgotten``. Add the time of the proof to ``values``.
+
+    If ``remember`` is ``None``, return ``update`` unchanged and an empty map.
     """
     if remember is None:
         return update, {}

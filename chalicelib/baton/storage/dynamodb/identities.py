@@ -42,7 +42,7 @@ CHANGE: Final = "SET v = :next_version, remembered = :remembered"
 LINK: Final = f"{CHANGE}, identities = :identities"
 LINK_AND_VERIFY: Final = f"{LINK}, {VERIFIED_NOW}"
 UNLINK_LAST: Final = f"{CHANGE} REMOVE identities"
-# The clock of another environment may be ahead, by less than `FETCH_EVERY_S`. A time further ahead is ignored.
+# The clock of another environment may be ahead, by less than `FETCH_EVERY_S`. A stored time further ahead is ignored.
 NOT_ASKED: Final = "attribute_not_exists(asked_at) OR asked_at <= :before OR asked_at > :ahead"
 ASK: Final = f"SET asked_at = :now, {EXPIRY} = :expires_at"
 OLDER: Final = "attribute_not_exists(fetched_at) OR fetched_at < :now OR fetched_at > :ahead"
@@ -134,7 +134,8 @@ class StoredIdentities:
     ) -> Done | Moved:
         """Remove the identity at a provider from the actor's account, and end every login except the actor's.
 
-        One transaction makes both changes.
+        One transaction makes both changes. If an app handed the actor's login over to a browser, this login ends too,
+        because the login of the app ends.
         """
         tables, removed, update = self._database.tables, user.identities[provider], _without(user, provider, remember)
         try:
@@ -157,7 +158,7 @@ class StoredIdentities:
         RemoveIdentities(self._database)(account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider. If none is stored, ``sealed`` is empty."""
+        """Return the sealed (encrypted) key set of a provider. If no key set is stored, ``sealed`` is empty."""
         item = self._database.read(self._database.tables.ephemeral, _key(provider))
         if item is None:
             return SealedKeys()

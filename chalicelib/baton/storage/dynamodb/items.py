@@ -175,7 +175,7 @@ def lineage_of(item: Item, lineage: LineageId) -> Lineage:
 
 
 def stored_rights(item: Item) -> Rights:
-    """Read the rights of an account from its account state."""
+    """Read the rights of an account (roles and attributes) from its account state."""
     if "r" not in item and "A" not in item:
         return NO_RIGHTS
     with reading("account state"):

@@ -133,5 +133,5 @@ class KeyRing:
 
 
 def _within(span_s: int, *, since: int, now: int) -> bool:
-    """Check whether ``now`` is within the span. After a clock change to the past the result is false."""
+    """Check whether ``now`` is 0 to ``span_s`` - 1 seconds after ``since``. A time before ``since`` is not within."""
     return 0 <= now - since < span_s

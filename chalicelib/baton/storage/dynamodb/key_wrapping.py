@@ -33,7 +33,7 @@ class Wrapper(Protocol):
 
 
 class LocalWrapper:
-    """No encryption. For development, where only the developer reads the table."""
+    """The wrapper without encryption, for development, where only the developer reads the table."""
 
     makes_absent_ring: ClassVar[bool] = True
 
@@ -51,7 +51,7 @@ class LocalWrapper:
 class KmsWrapper:
     """Envelope encryption: AES-256-GCM with a data key. Only KMS can decrypt the data key.
 
-    KMS encrypts at most 4 KB directly, and a ring grows beyond that with its rotations.
+    KMS encrypts at most 4 KB directly, and rotations make a ring larger than 4 KB.
     """
 
     makes_absent_ring: ClassVar[bool] = False

@@ -335,7 +335,7 @@ class LineageStore:
         lineage: LineageId | None = None,
         values: dict[str, Value] | None = None,
     ) -> None:
-        """Send one write on behalf of a login. Its condition includes that this login is active."""
+        """Send one write on behalf of a login. The condition of the write includes that this login is active."""
         write = state_update(
             self._table,
             actor.account,

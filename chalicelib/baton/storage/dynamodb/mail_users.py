@@ -1,4 +1,4 @@
-"""The writes of the mail flows: prove or move an address, reset a password, undo, delete an unproved account."""
+"""The writes of the mail flows: prove or move an address, reset a password, undo changes, delete unproved accounts."""
 
 from typing import Final
 
@@ -63,7 +63,7 @@ class MailUsers(Users):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, if the actor's login is live or the unfinished login may continue."""
+        """Store that the address is proved, if the actor's login is live or the unfinished login is still valid."""
         tables = self._database.tables
         update = expression(
             {

@@ -1,7 +1,8 @@
 """Calls that run once, in the table ``ephemeral``: four conditional writes, and no read.
 
-An item has ``pk``, ``digest``, ``started``, ``mark``, ``expires``, and ``answer`` after the call has ended. DynamoDB
-deletes expired items up to days late, so the claim has the expiry in its condition.
+An item has ``pk``, ``digest``, ``started``, ``mark`` and ``expires``. After the call has ended, the item also has
+``answer``. The ``mark`` identifies the request that runs the call. DynamoDB deletes expired items up to days late, so
+the condition of ``claim`` checks the expiry.
 """
 
 from typing import Final

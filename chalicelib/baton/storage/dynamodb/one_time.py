@@ -1,7 +1,7 @@
 """Nonces, used tickets, step-up grants and rate limits, in the table ``ephemeral``.
 
 If this table is lost, clients must retry, but no ended login becomes valid again. DynamoDB deletes expired items up to
-days late. So the conditions check the expiry, and the key of a rate limit has the number of its window.
+days late. So the conditions check the expiry, and the key of a count contains the number of its time window.
 """
 
 import hashlib
@@ -117,7 +117,8 @@ class Ephemeral:
                 )
             )
         except ConditionFailed as failed:
-            # The mark is random and belongs to this call. If the grant has it, an earlier try of the call used it.
+            # The mark is random and belongs to this call. If the grant has this mark, an earlier try of the call
+            # consumed the grant.
             item = failed.item
             return _step_up(item) if item is not None and _consumed_by(item, mark) else Refused()
 
@@ -169,7 +170,7 @@ class Ephemeral:
             put = _put_new(self._database.tables.ephemeral, key, expires_at=expires_at, now=now, mark=mark)
             self._database.write("put_item", **put)
         except ConditionFailed as failed:
-            with reading("one-time value"):  # an item without a mark is damaged: that is no replay
+            with reading("one-time value"):  # an item without a mark is damaged, and proves no replay
                 spent_by = (failed.item or {})["spent_by"]["B"]
             return Again() if spent_by == mark else Refused()
         return Done()
@@ -178,8 +179,8 @@ class Ephemeral:
 def use_ticket(table: str, ticket_id: bytes, *, expires_at: int, now: int) -> dict[str, dict[str, object]]:
     """Build the write that consumes a ticket. The same transaction must also write the effect of the ticket.
 
-    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect. It shows
-    whether an earlier try of the same call, whose answer was lost, consumed the ticket.
+    If the ticket is already consumed, the transaction fails. The caller must then read the stored effect. The
+    effect shows whether an earlier try of the same call, whose answer was lost, consumed the ticket.
     """
     kept_until = expires_at + TICKET_CONSUMED_KEPT_S
     return {"Put": _put_new(table, _ticket_key(ticket_id), expires_at=kept_until, now=now, mark=ticket_id)}

@@ -1,7 +1,8 @@
-"""Passkeys as DynamoDB stores them: a map in the item of the user, and an item that maps a credential to its account.
+"""Passkeys as DynamoDB stores them. No I/O.
 
-No I/O. The key of the second item begins with ``C#``. One transaction writes map and item, so the item exists as long
-as the passkey. A credential therefore belongs to only one account.
+The item of the user has a map of the passkeys. For each passkey, another item, whose key begins with ``C#``, maps the
+credential to its account. One transaction writes the map and the ``C#`` item, so this item exists as long as the
+passkey. A credential therefore belongs to only one account.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ USE_PASSKEY: Final = (
 )
 RENAME_PASSKEY: Final = "SET passkeys.#passkey.#name = :name"
 NAMES: Final = {"#key": "k", "#counter": "c", "#flags": "f", "#used": "u", "#name": "n"}
-"""The stored names of the members of a passkey that a write mentions."""
+"""The stored names of the passkey members that a write expression mentions."""
 
 ROOM: Final = number(PASSKEYS_MAX)
 
@@ -81,7 +82,7 @@ def put_credential(table: str, credential_id: bytes, account: AccountId) -> dict
 
 
 def delete_credential(table: str, credential_id: bytes, account: AccountId) -> dict[str, object]:
-    """Build the write that deletes the item of a credential, unless it is of another account."""
+    """Build the write that deletes the item of a credential, unless the item belongs to another account."""
     condition = expression({":account": text(account)}, condition=CREDENTIAL_NOT_OF_OTHERS)
     return {"TableName": table, "Key": credential_key(credential_id), **condition}
 

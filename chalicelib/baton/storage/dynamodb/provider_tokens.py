@@ -1,6 +1,7 @@
 """Refresh tokens of identities, tokens that wait for their revocation, and the private key for Apple.
 
-A token is in the item of its identity. The waiting tokens are in sixteen items (``J#apple#<shard>``), with a map each.
+The refresh token of an identity is in the item of the identity. The waiting tokens are in sixteen items, the shards
+(``J#apple#<shard>``). Each of these items has a map of tokens. The tokens and the key are sealed (encrypted).
 """
 
 import contextlib
@@ -34,7 +35,7 @@ class StoredProviderTokens:
         self._database = database
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
-        """Store the token of an identity of this account."""
+        """Store the token of an identity. ``Refused``: this account does not have the identity."""
         values = {":account": text(account), ":sealed": binary(sealed), ":now": number(now)}
         try:
             self._database.write(

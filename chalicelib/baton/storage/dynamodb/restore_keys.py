@@ -6,12 +6,12 @@ from typing import Final
 from chalicelib.baton.factors.restore_model import RestoreKey
 from chalicelib.baton.storage.dynamodb.values import Item, Value, binary, number
 
-# `restore` is a reserved word.
+# `restore` is a reserved word of DynamoDB.
 NAMES: Final = {"#restore": "restore"}
 SET_KEY: Final = "SET #restore.#device = :restore_key"
 NO_RESTORE_KEYS: Final = "#restore = :no_restore_keys"
 NONE: Final[Value] = {"M": {}}
-"""No restore keys. The map always exists, because a later write sets one entry of it."""
+"""The stored value without restore keys. The map always exists: DynamoDB can add an entry only to a stored map."""
 
 
 def restore_key_value(key: RestoreKey) -> Value:

@@ -1,7 +1,7 @@
 """Writes of an account state: named conditions, update expressions, and the requests that are built from them.
 
-A condition is the rule of `lineages.rules` as a DynamoDB expression. A missing attribute makes a comparison false.
-Every condition therefore fails for a missing account or lineage.
+A condition is a rule of `lineages.rules` as a DynamoDB expression. For a missing attribute, a comparison with ``=``,
+``<`` or ``>`` is false. Therefore an update of a missing account or lineage fails.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ CURRENT: Final = (
     SAME_BINDING,
     OF_CURRENT_GENERATION,
 )
-# E5: store generation and iat of the child. In the slot of the parent, store the attempt of this exchange.
+# E5: store generation and iat of the child token. In the slot of the parent token, store the attempt of the exchange.
 TO_THE_NEXT_GENERATION: Final = tuple(
     "SET #lineages.#lineage.#generation = :next_generation,"
     " #lineages.#lineage.#issued_at = :issued_at,"
@@ -91,7 +91,7 @@ ACTOR_LIVE: Final = (
 )
 NOT_HANDED_OVER: Final = "(attribute_not_exists(#lineages.#actor.#parent_id) OR #lineages.#actor.#binding <> :unbound)"
 HANDED_OVER: Final = ("#lineages.#actor.#parent_id = :app", "#lineages.#actor.#binding = :unbound")
-# The last condition refuses a later login that has the id of the app's removed login: it began after the handover.
+# The last condition refuses a login that began after the handover. It has the id of the app's login that was removed.
 APP_LIVE: Final = (
     "#lineages.#app.#epoch = #epoch",
     "attribute_not_exists(#lineages.#app.#ended_at)",
@@ -118,10 +118,10 @@ PARENT_LIVE: Final = (
     "#lineages.#parent.#binding = :parent_binding",
 )
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
-# A lineage that a raised epoch ended keeps that end reason. `PRESENT` is for a simulator of DynamoDB, moto:
-# there, two missing paths are equal.
+# A lineage that a raised epoch ended keeps that end reason. Only moto, a simulator of DynamoDB, needs `PRESENT`:
+# in moto, two missing paths are equal.
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
-# No earlier try of this call raised the epoch. A repetition must not end the logins that began since then.
+# No earlier try of this call raised the epoch. A repetition must not end a login that began after an earlier try.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
 
 END_ONE: Final = (
@@ -177,8 +177,8 @@ def add_one(
     not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
     present = (f"attribute_exists(#lineages.{name})" for name in ending)
     as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
-    # No login was added if the number of lineages is as read, and each lineage that was read still exists. Without a
-    # removal, the number is enough.
+    # If the number of lineages is as read, and each lineage that was read still exists, no login was added. Without
+    # a removal, the number is enough.
     staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
     others = {f"#other_{place}": one for place, one in enumerate(staying)}
     if isinstance(lineage.binding, KeyBinding):

@@ -1,4 +1,4 @@
-"""Addresses that get no mails, in DynamoDB: one item for each, in the table ``users``."""
+"""Addresses that get no mails, in DynamoDB: one item for each address, in the table ``users``."""
 
 from typing import Final, Literal, cast
 

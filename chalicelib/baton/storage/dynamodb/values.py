@@ -46,7 +46,7 @@ class reading:  # noqa: N801 - a context, as those of contextlib
     """A context in which reading a malformed item raises ``Unavailable``."""
 
     def __init__(self, what: str) -> None:
-        """Name the item."""
+        """Keep ``what``, the name of the item for the error."""
         self._what = what
 
     def __enter__(self) -> None:

@@ -1,4 +1,4 @@
-"""The sixteen items of the refresh tokens that wait for their revocation: ``J#apple#<shard>``, with a map each."""
+"""The refresh tokens that wait for their revocation: sixteen items, ``J#apple#<shard>``, each with a map of tokens."""
 
 from typing import Final
 
@@ -23,7 +23,8 @@ def token_of(item: Item, account: AccountId) -> bytes:
 class WaitingTokens:
     """The tokens that wait for revocation. The transaction that removes an identity also stores its token here.
 
-    If the shard of the token is full, this transaction deletes the token instead, and Baton never revokes it.
+    If the shard of the token (one of the sixteen items) is full, this transaction deletes the token instead, and Baton
+    never revokes it.
     """
 
     def __init__(self, database: DynamoDB) -> None:

@@ -25,7 +25,7 @@ class MemoryUsers:
     """`accounts.ports.Users` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def find(self, email_index: EmailIndex) -> AccountId | None:

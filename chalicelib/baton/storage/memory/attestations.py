@@ -1,4 +1,4 @@
-"""Revoked certificates, switches, and the evidence of device keys, in memory."""
+"""Revoked certificates, the operator's switches, and the evidence of device keys, in memory."""
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ class MemoryAttestations:
     """`attestation.ports.Attestations` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def get(self, client: int, thumbprint: bytes, *, now: int) -> AttestedKey | None:
@@ -34,9 +34,9 @@ class MemoryAttestations:
     def count(
         self, client: int, thumbprint: bytes, known: AttestedKey, *, counter: int, attempt: bytes, now: int
     ) -> Done | Refused:
-        """Store the counter of an assertion, if it is higher than the stored counter.
+        """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
-        A repetition, with the stored counter and the stored attempt, is ``Done`` too.
+        A repeated request has the stored counter and the stored attempt. Its result is ``Done`` too.
         """
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))

@@ -10,7 +10,7 @@ class MemoryAudit:
     """`events.ports.Audit` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     @property

@@ -28,7 +28,7 @@ class MemoryFactors:
     """`factors.ports.FactorStore` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def consume_totp_step(
@@ -41,7 +41,7 @@ class MemoryFactors:
         credentials_version: int,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the code of a time step, once, if ``totp`` is still enrolled and no later step was used."""
+        """Use the code of a time step, once, if ``totp`` is still enrolled. All conditions are in `FactorStore`."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.totp if user else None

@@ -45,7 +45,7 @@ class MemoryIdentities:
     """`federation.ports.Identities` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def get(self, index: str) -> Identity | None:
@@ -112,9 +112,9 @@ class MemoryIdentities:
         remember: Remember | None,
         now: int,
     ) -> Done | Moved:
-        """Remove the account's identity at a provider, and end every other login of the account.
+        """Remove the identity at a provider from the actor's account, and end every login except the actor's.
 
-        If the actor's login came from a handover, it ends too, with the login of the app.
+        If an app handed the actor's login over to a browser, this login ends too, because the login of the app ends.
         """
         tables, account, version = self._tables, actor.account, user.credentials_version
         with tables.lock:
@@ -141,7 +141,10 @@ class MemoryIdentities:
             return Done()
 
     def _changeable(self, actor: Actor, user: User, *, now: int) -> User | None:
-        """Return the user if the login of the actor is live, and the versions are as read. The caller has the lock."""
+        """Return the user if the actor's login is live and the versions are as read, otherwise ``None``.
+
+        The caller has the lock.
+        """
         stored = self._tables.users.get(actor.account)
         live = isinstance(may_act(self._tables.lineages.get(actor.account), actor, now=now), Lineage)
         as_read = stored is not None and stored.credentials_version == user.credentials_version

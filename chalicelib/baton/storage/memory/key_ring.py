@@ -10,7 +10,7 @@ class MemoryKeyRing:
     """`keys.ports.ChangingKeyRing` in memory. There is no cache: every read returns the newest ring."""
 
     def __init__(self, tables: MemoryTables, entropy: Entropy) -> None:
-        """Keep the tables, which other environments may share, and ``entropy`` for the ring made at first use."""
+        """Use ``tables``, which other storages may use too. ``entropy`` is for a ring that is made at first use."""
         self._tables = tables
         self._entropy = entropy
 

@@ -44,7 +44,7 @@ class MemoryLineageStore:
     """`lineages.ports.LineageStore` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def get(self, account: AccountId) -> AccountState | None:

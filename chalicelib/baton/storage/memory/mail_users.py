@@ -1,4 +1,4 @@
-"""The writes of the mail flows in memory: prove or move an address, reset a password, undo, delete an account."""
+"""The writes of the mail flows in memory: prove or move an address, reset a password, undo changes, delete accounts."""
 
 from msgspec.structs import replace
 
@@ -39,7 +39,10 @@ class MemoryMailUsers(MemoryUsers):
             return Done()
 
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
-        """Replace the password hash, end every login and forget the remembered devices."""
+        """Replace the password hash, end every login and forget the remembered devices.
+
+        With ``claim`` (the address was never proved), also remove the identities, the roles and the team's attributes.
+        """
         tables, account, expected_version = self._tables, user.account, user.credentials_version
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

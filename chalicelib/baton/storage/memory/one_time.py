@@ -1,4 +1,4 @@
-"""One-time values and rate limits in memory: nonces, tickets and step-up grants."""
+"""Nonces, used tickets, step-up grants and rate limits, in memory."""
 
 from chalicelib.baton.effects import Again, Done, Refused
 from chalicelib.baton.ids import LineageId
@@ -11,7 +11,7 @@ class MemoryOneTime:
     """`storage.ports.OneTimeStore` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:

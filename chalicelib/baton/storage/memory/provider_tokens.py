@@ -10,11 +10,11 @@ class MemoryProviderTokens:
     """`federation.ports.ProviderTokens` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def keep(self, index: str, account: AccountId, sealed: bytes, *, now: int) -> Done | Refused:
-        """Store the token of an identity of this account."""
+        """Store the token of an identity. ``Refused``: this account does not have the identity."""
         with self._tables.lock:
             if not self._is_of(index, account):
                 return Refused()
@@ -44,7 +44,7 @@ class MemoryProviderTokens:
             self._tables.to_revoke.pop(token.id, None)
 
     def apple_key(self) -> bytes:
-        """Return the sealed private key for Apple, or empty bytes."""
+        """Return the sealed (encrypted) private key for Apple, or empty bytes."""
         with self._tables.lock:
             return self._tables.apple_key
 

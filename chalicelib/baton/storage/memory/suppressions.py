@@ -10,7 +10,7 @@ class MemorySuppressions:
     """`mail.ports.Suppressions` in memory."""
 
     def __init__(self, tables: MemoryTables) -> None:
-        """Keep the tables, which other environments may share."""
+        """Use ``tables``, which other storages of this process may use too."""
         self._tables = tables
 
     def get(self, email_index: EmailIndex) -> Suppression | None:

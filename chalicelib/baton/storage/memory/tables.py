@@ -1,4 +1,4 @@
-"""The data of the storage in memory. The environments of one process share it, as Lambda environments share tables."""
+"""The data of the storage in memory. Storages of one process may share it, as Lambda environments share tables."""
 
 from dataclasses import dataclass, field
 from threading import RLock
@@ -101,7 +101,7 @@ class MemoryTables:
 
 
 OF_THIS_PROCESS: Final = MemoryTables()
-"""The tables that an environment of this process uses if it gets no other tables."""
+"""The tables that a storage of this process uses if it gets no other tables."""
 
 
 def kept(lineage: Lineage, actor: Actor, *, epoch: int) -> Lineage:

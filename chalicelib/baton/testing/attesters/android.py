@@ -134,7 +134,7 @@ class Android:
     ) -> list[bytes]:
         """Return the certificate chain of a phone, the leaf first.
 
-        The index of a certificate counts from the leaf, which has 0.
+        The leaf has index 0, its issuer has index 1, and so on.
 
         - ``remote``: the phone has remote provisioning. If false, the phone has a key from the factory.
         - ``expired``, ``wrong_signer``, ``wrong_issuer``: the index of the certificate with this defect.

@@ -43,7 +43,7 @@ class Attester:
     """The attestation authorities of Apple and Google, with test roots, and the devices that attest."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        """Make an authority for Apple, one for Google, and two that no server trusts, for the defect ``chain``."""
+        """Make the authorities of Apple and Google. For the defect ``chain``, make two more, which no server trusts."""
         self._clock = clock
         self._apple, self._android = Apple(now=clock()), Android(now=clock())
         self._strangers = Apple(now=clock()), Android(now=clock())
@@ -64,7 +64,8 @@ class Attester:
     ) -> dict[str, Any]:
         """Make the member ``attestation`` of a login, in the format ``form``.
 
-        ``key_id`` is only for an ``apple-assertion``: the id of the key that signs it, from an earlier attestation.
+        ``key_id`` is only for an ``apple-assertion``: the id of the key that signs the assertion. An earlier
+        ``apple-attestation`` contains this id.
         ``defect`` is one of the format's ``DEFECTS``, or empty for evidence without a defect.
 
         Raises ``ValueError`` in these cases:

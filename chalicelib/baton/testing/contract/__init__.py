@@ -1,6 +1,6 @@
-"""The storage contract: the duties of each storage (``storage/ports.py``), as tests that a port inherits.
+"""The storage contract: the duties of each storage (``storage/ports.py``), written as tests.
 
-Write a class of tests with your storage, and run it with pytest:
+To test your storage, write a class that inherits these tests, and run the class with pytest:
 
     class TestMyStorage(StorageContract):
         @pytest.fixture
@@ -62,4 +62,4 @@ class StorageContract(
     AuditContract,
     KeyRingContract,
 ):
-    """All stores of a storage. A subclass must define the fixture ``storage``, which is empty for each test."""
+    """The tests of all stores. A subclass must define the fixture ``storage``: an empty storage with a key ring."""

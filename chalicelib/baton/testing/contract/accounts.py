@@ -136,7 +136,7 @@ class AccountsContract(Contract):
         assert ended == Ended(at=NOW, reason=EndReason.PASSWORD_CHANGED)
 
     def test_the_cookies_of_the_actor_get_the_next_generation(self, storage: StorageUnderTest) -> None:
-        """If the actor's tokens are in cookies, its earlier cookies are refused after the password change."""
+        """If the actor's tokens are in cookies, the generation of the lineage rises, so earlier cookies are refused."""
         expected = self.register(storage)
         actor = replace(ACTOR, credentials_version=expected.credentials_version, in_cookies=True)
         for _ in range(2):  # a repetition changes nothing
@@ -170,7 +170,7 @@ class AccountsContract(Contract):
     def test_an_account_state_that_moved_stops_a_password_change(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If any part of the stored state is not as expected, the result is ``Moved`` and nothing is written."""
+        """If status, epoch or credentials version changed, or the actor's lineage ended, nothing is written."""
         expected = self.register(storage)
         storage.seed(meanwhile)
         before = storage.lineages.get(ACCOUNT)
@@ -215,7 +215,7 @@ class AccountsContract(Contract):
     def test_a_rehash_replaces_only_what_was_read(
         self, storage: StorageUnderTest, version: int, password_hash: bytes, *, rehashed: bool
     ) -> None:
-        """A better hash of the same password keeps the version. A rehash never undoes the change of another request."""
+        """A rehash keeps the credentials version. If hash or version changed after the read, nothing is written."""
         account_state = self.register(storage)
         storage.accounts.rehash(
             ACCOUNT, NEW_PASSWORD_HASH, expected_version=version, expected_password_hash=password_hash
@@ -242,7 +242,7 @@ class AccountsContract(Contract):
         assert storage.accounts.register(second, state_with(account=SOMEBODY_ELSE)) == Done()
 
     def test_forgetting_late_does_not_change_the_next_owner_of_the_address(self, storage: StorageUnderTest) -> None:
-        """The e-mail index entry is deleted only while it belongs to the account."""
+        """The e-mail index entry is deleted only if it still belongs to the deleted account."""
         storage.accounts.register(USER, state_with())
         storage.accounts.forget(SOMEBODY_ELSE, USER.email_index, now=NOW)
         assert storage.accounts.find(USER.email_index) == ACCOUNT

@@ -87,7 +87,7 @@ class AddressesContract(LineagesUnderTest):
         return storage.accounts.register(user, state_with(account=SOMEBODY_ELSE))
 
     def test_a_proved_address_replaces_the_old_one_and_no_login_ends(self, storage: StorageUnderTest) -> None:
-        """The credentials version rises in both items. The store finds no account by the old address."""
+        """The credentials version rises in user and account state. The store finds no account by the old address."""
         before = self.registered_as(storage)
         assert self.move(storage, language="zh") == Done()
         assert self.user(storage) == replace(
@@ -104,7 +104,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(OLD.index) is None
 
     def test_the_old_address_is_not_free_for_seven_days(self, storage: StorageUnderTest) -> None:
-        """After seven days another account may have the old address."""
+        """For seven days, the old address is taken. After that, another account can register it."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         for now in (NOW, NOW + ADDRESS_KEPT_S - 1):
@@ -113,7 +113,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(OLD.index) == SOMEBODY_ELSE
 
     def test_an_old_address_that_was_never_proved_is_free_immediately(self, storage: StorageUnderTest) -> None:
-        """A stranger who registered the address of another person must not keep it."""
+        """The old address becomes free, because a stranger may have registered the address of another person."""
         self.registered_as(storage, USER)
         assert self.move(storage, user=USER, kept=()) == Done()
         assert self.user(storage).kept == ()
@@ -126,7 +126,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.user(storage) == PROVED
 
     def test_an_account_may_return_to_its_own_old_address(self, storage: StorageUnderTest) -> None:
-        """The index entry of the old address is kept for this account."""
+        """The index entry of the old address still belongs to this account, so the account can get the address back."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         now_of, actor = self.user(storage), replace(ACTOR, credentials_version=VERSION + 1)
@@ -135,7 +135,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_a_taken_address_changes_nothing(self, storage: StorageUnderTest) -> None:
-        """The result names the account that has the address, even if that account only keeps it as an old address."""
+        """Nothing is written, and the result has the id of the account that has the address."""
         before = self.registered_as(storage)
         assert self.register_somebody(storage, NEW) == Done()
         assert self.move(storage) == AddressTaken(SOMEBODY_ELSE)
@@ -144,7 +144,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(OLD.index) == ACCOUNT
 
     def test_an_address_that_another_account_keeps_is_taken_until_then(self, storage: StorageUnderTest) -> None:
-        """The address is free exactly when the seven days have passed."""
+        """Another account changed its address. Its old address is taken until exactly seven days have passed."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         assert self.register_somebody(storage, NEWER) == Done()
@@ -159,7 +159,7 @@ class AddressesContract(LineagesUnderTest):
     def test_no_address_is_moved_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The transaction checks the login, and writes nothing."""
+        """The transaction checks the login. The result is ``Moved``, and nothing is written."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(PROVED, state_with(MINE_LIVE))
         storage.seed(inactive)
@@ -201,7 +201,7 @@ class AddressesContract(LineagesUnderTest):
         assert {type(outcome) for outcome in outcomes} == {Done, AddressTaken}
 
     def test_a_forgotten_account_frees_its_old_addresses(self, storage: StorageUnderTest) -> None:
-        """No item with the id of the account remains."""
+        """``forget`` deletes the user. Another account can then register the old address."""
         self.registered_as(storage)
         assert self.move(storage) == Done()
         storage.accounts.forget(ACCOUNT, NEW.index, now=NOW)
@@ -224,7 +224,7 @@ class AddressesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(6)
     def test_an_undo_gives_the_address_back_and_ends_every_login(self, storage: StorageUnderTest) -> None:
-        """The password is replaced, devices and restore keys are forgotten, and the newer address becomes free."""
+        """The undo replaces the password, forgets remembered devices and restore keys, and frees the newer address."""
         user = self.moved(storage, factors=FACTORS, restore={"phone": RestoreKey(b"credential", b"COSE key", NOW)})
         undo = replace(BACK, factors=replace(FACTORS, remembered={}))
         before = self.account_state(storage)
@@ -297,7 +297,7 @@ class AddressesContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_an_undo(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Nothing is written, and the link can be used later."""
+        """The result is ``Moved``, and nothing is written. So the link can be used later."""
         user = self.moved(storage)
         moved = self.account_state(storage)
         storage.seed(meanwhile)
@@ -314,7 +314,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.user(storage) == user
 
     def test_an_address_that_is_no_longer_kept_does_not_return(self, storage: StorageUnderTest) -> None:
-        """Another person may already have the address."""
+        """After seven days, the undo writes nothing, because another person may already have the address."""
         user = self.moved(storage)
         assert storage.accounts.undo_changes(user, BACK, now=NOW + ADDRESS_KEPT_S) == Moved()
         assert self.register_somebody(storage, OLD, now=NOW + ADDRESS_KEPT_S) == Done()

@@ -60,9 +60,9 @@ class AttestationsContract(Contract):
             assert store.get(1, KEY, now=NOW) == known
 
     def test_the_same_app_attest_key_never_counts_from_zero_again(self, storage: StorageUnderTest) -> None:
-        """The attestation of the key can be sent again for 24 hours.
+        """A repeated attestation of the same key does not reset the stored counter.
 
-        The counters that assertions have used since then stay used.
+        A client can send an attestation again for 24 hours. After each repetition, used counters are still refused.
         """
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
@@ -108,7 +108,7 @@ class AttestationsContract(Contract):
         assert race([counting(number) for number in range(RACERS)]).count(Done()) == 1
 
     def test_the_end_of_evidence_can_be_moved(self, storage: StorageUnderTest) -> None:
-        """If the device has no evidence, nothing is written."""
+        """``extend`` replaces the expiry of stored evidence. Without stored evidence, nothing is written."""
         store = storage.attestations
         store.extend(1, KEY, expires_at=NOW + 5000)
         assert store.get(1, KEY, now=NOW) is None
@@ -140,7 +140,7 @@ class AttestationsContract(Contract):
         ids=["ended", "earlier epoch", "expired", "before the not-before time"],
     )
     def test_no_login_is_attested_that_is_not_live(self, storage: StorageUnderTest, mine: Lineage) -> None:
-        """Nothing is written."""
+        """The result is ``Inactive``, and nothing is written."""
         storage.seed(state_with(mine))
         before = storage.lineages.get(ACCOUNT)
         outcome = storage.attestations.attest(ACTOR, Attestation.TEE, expected=mine, now=NOW)
@@ -171,13 +171,13 @@ class AttestationsContract(Contract):
         assert store.revoked() == listed
 
     def test_a_list_of_forty_thousand_certificates_is_stored(self, storage: StorageUnderTest) -> None:
-        """The list has 320 KB. An item may have 400 KB."""
+        """The list has 320 KB. An item of DynamoDB may have 400 KB."""
         listed = RevokedList(NOW, frozenset(number.to_bytes(8, "big") for number in range(40_000)))
         assert storage.attestations.replace_revoked(listed) == Done()
         assert storage.attestations.revoked() == listed
 
     def test_switches_are_replaced(self, storage: StorageUnderTest) -> None:
-        """The switches are encrypted, so the storage cannot read them."""
+        """Each call replaces all switches. The switches are encrypted, so the storage cannot read them."""
         assert storage.attestations.switches() == ""
         for sealed in ("sw.one", "sw.two"):
             storage.attestations.replace_switches(sealed)

@@ -76,7 +76,7 @@ class AuditContract(Contract):
             assert storage.audit.newest(ACCOUNT, before=None, limit=9, now=NOW + late) == read
 
     def test_the_events_of_an_account_are_erased(self, storage: StorageUnderTest) -> None:
-        """All events of one account are erased, in several batches. All other events stay. A repetition is safe."""
+        """All events of one account are erased, in several batches if necessary. All other events stay."""
         self.fill(storage, 60)
         other = AuditEvent(NOW, "logged_in", SOMEBODY_ELSE)
         storage.audit.append(other, event_id="a")

@@ -104,13 +104,13 @@ class EndsContract(LineagesUnderTest):
         assert self.account_state(storage) == once
 
     def test_the_very_same_end_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """The store recognises its own earlier write and returns ``Done``, so the end is recorded."""
+        """The store recognises its own earlier write and returns ``Done``, so the caller records the event."""
         storage.seed(state_with(MINE_LIVE))
         for _ in range(2):
             assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
 
     def test_a_lineage_ended_by_the_epoch_keeps_that_reason(self, storage: StorageUnderTest) -> None:
-        """A lineage that the epoch has ended is not ended a second time with another reason."""
+        """If a rise of the epoch has ended a lineage, the lineage does not get another end reason."""
         storage.seed(state_with(MINE_LIVE))
         storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW)
         assert storage.lineages.end(ACCOUNT, MINE, EndReason.LOGOUT, now=NOW + 1) == Refused()
@@ -129,7 +129,7 @@ class EndsContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) == account_state
 
     def test_an_operator_ends_every_lineage_of_an_active_account(self, storage: StorageUnderTest) -> None:
-        """The epoch rises by one, once: the same call sent again changes nothing, and returns ``Done``."""
+        """The epoch rises by one. The same call sent again changes nothing. A later call raises the epoch again."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         raised = Ended(NOW, EndReason.ENDED_BY_OPERATOR)
         for _ in range(2):
@@ -198,7 +198,7 @@ class EndsContract(LineagesUnderTest):
         assert storage.lineages.end_device(ACTOR, NEW, now=NOW) == Refused()
 
     def test_a_login_can_end_itself_as_a_device(self, storage: StorageUnderTest) -> None:
-        """A repetition of the write is ``Done`` here too, although the login is no longer live."""
+        """A login can end itself. A repetition of this write is ``Done``, although the login is no longer live."""
         storage.seed(state_with(MINE_LIVE))
         for _ in range(2):
             assert storage.lineages.end_device(ACTOR, MINE, now=NOW) == Done()
@@ -256,7 +256,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The transaction checks the login too. The caller reads the state again to get the reason from the rule."""
+        """The transaction checks the login too. After ``Moved``, the caller reads the state and calls `may_act`."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

@@ -84,9 +84,9 @@ class ExchangeContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("generation", range(7, 12))
     def test_the_current_generation_is_exchanged(self, storage: StorageUnderTest, generation: int) -> None:
-        """E5: the lineage changes as `rules.exchange` returns it, for every attempt slot.
+        """E5: the store writes the lineage that `rules.exchange` returns. No other part of the state changes.
 
-        No other part of the state changes.
+        The test uses every attempt slot.
         """
         before = replace(MINE_LIVE, generation=generation)
         storage.seed(state_with(before, OTHER_LIVE))
@@ -167,7 +167,7 @@ class ExchangeContract(LineagesUnderTest):
     ) -> None:
         """E4: the login has ended, or the token does not match the stored login.
 
-        For every end reason, nothing is written and the result is ``Inactive``.
+        Nothing is written. The result is ``Inactive``, with the end reason of an ended login.
         """
         storage.seed(account_state)
         before = self.account_state(storage)

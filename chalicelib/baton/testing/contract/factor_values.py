@@ -109,7 +109,7 @@ CHANGES: Final[list[tuple[FactorChange, SecondFactors, SecondFactors]]] = [
         SecondFactors(on=True, totp=TOTP, recovery=NEW_RECOVERY),
     ),
 ]
-"""Each change, with the factors before and after it. Each test sets the remembered devices."""
+"""Each change, the factors before the change, and the factors after it. A test may add remembered devices."""
 EACH_CHANGE: Final = pytest.mark.parametrize(("change", "before", "after"), CHANGES)
 
 MOVED: Final = [

@@ -77,7 +77,7 @@ class FactorsContract(Contract):
         version: int = VERSION,
         remember: Remember | None = None,
     ) -> Done | Refused:
-        """Use the app's code of a time step."""
+        """Use the code of the authenticator app for a time step."""
         return storage.factors.consume_totp_step(
             ACCOUNT, totp, step=step, mark=mark, credentials_version=version, remember=remember
         )
@@ -90,7 +90,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.parametrize("factors", [SecondFactors(), FACTORS, *(after for _, _, after in CHANGES)])
     def test_factors_are_read_as_they_were_stored(self, storage: StorageUnderTest, factors: SecondFactors) -> None:
-        """The factors of an account without a factor are read too."""
+        """The factors are read unchanged, also those of an account that has no factor."""
         self.registered(storage, factors)
         assert self.factors(storage) == factors
 
@@ -106,7 +106,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(2, 8)
     def test_a_step_used_again_by_the_same_request_is_done(self, storage: StorageUnderTest) -> None:
-        """The mark derives from the attempt, so a repetition by the app or the server gets the same answer."""
+        """The mark derives from the attempt. So a repetition by the app or the server has the same mark."""
         self.registered(storage)
         for _ in range(3):
             assert self.use_step(storage) == Done()
@@ -181,7 +181,7 @@ class FactorsContract(Contract):
     def test_a_recovery_code_of_an_account_without_codes_is_refused(
         self, storage: StorageUnderTest, factors: SecondFactors
     ) -> None:
-        """Nothing is written."""
+        """The code is refused, and nothing is written."""
         self.registered(storage, factors)
         assert self.use_code(storage) == Refused()
         assert self.factors(storage) == factors
@@ -263,7 +263,7 @@ class FactorsContract(Contract):
         inactive: AccountState,
         verdict: object,
     ) -> None:
-        """The login ended between the read and the write: nothing is changed. The caller reads the state again."""
+        """The login ended, or a credential changed, between the read and the write. Nothing is written."""
         del after
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         self.registered(storage, before)
@@ -277,7 +277,7 @@ class FactorsContract(Contract):
     def test_a_login_under_way_changes_nothing_once_its_proof_is_outdated(
         self, storage: StorageUnderTest, moved: AccountState
     ) -> None:
-        """The account was disabled, its logins were ended, or its password changed, after the password was proved."""
+        """After the proof of the password, the account was disabled, its logins were ended, or a credential changed."""
         self.registered(storage, SecondFactors())
         storage.seed(moved)
         assert storage.factors.change_factors(LOGIN, EnrolTotp(TOTP, RECOVERY), remember=PHONE, now=NOW) == Moved()
@@ -288,7 +288,7 @@ class FactorsContract(Contract):
     def test_a_user_that_moved_stops_a_change(
         self, storage: StorageUnderTest, change: FactorChange, before: SecondFactors, after: SecondFactors
     ) -> None:
-        """The credentials version in the user's item is compared too. The account state does not change."""
+        """The user's item must have the actor's credentials version too. Otherwise nothing is written."""
         del after
         user = replace(USER, credentials_version=VERSION + 2, factors=before)
         storage.accounts.register(user, state_with(MINE_LIVE))
@@ -333,7 +333,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_a_switch_that_another_request_moved_is_not_ours(self, storage: StorageUnderTest) -> None:
-        """Two requests make recovery codes. One request stores its codes, and the other must not show its codes."""
+        """Two requests make recovery codes. One stores its codes. The other gets ``Moved``: its codes are not valid."""
         self.registered(storage, replace(FACTORS, on=False, recovery=None))
         mine = SwitchSecondFactor(on=True, recovery=RECOVERY)
         others = SwitchSecondFactor(on=True, recovery=replace(RECOVERY, mark=OTHER_MARK))

@@ -82,7 +82,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         ],
     )
     def test_only_an_account_that_waits_gets_one(self, storage: StorageUnderTest, stored: User) -> None:
-        """A password from another system never replaces a password of Baton."""
+        """In any other case nothing is written. So a password of the old system never replaces a password of Baton."""
         storage.accounts.register(stored, STATE)
         assert self.complete(storage) == Moved()
         assert storage.accounts.get(ACCOUNT) == stored
@@ -99,7 +99,7 @@ class FirstPasswordsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_of_several_first_passwords_at_the_same_time_one_is_set(self, storage: StorageUnderTest) -> None:
-        """The result of the other calls is ``Moved``."""
+        """Eight calls set different passwords at the same time. One gets ``Done``, and the others get ``Moved``."""
         storage.accounts.register(WAITING, STATE)
 
         def completing(number: int) -> Callable[[], Done | Moved]:

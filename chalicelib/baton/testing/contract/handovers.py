@@ -40,7 +40,7 @@ IN_BROWSER: Final = replace(
     in_use_since=NOW - 60,
     parent=MINE,
 )
-"""The login ``MINE_LIVE``, handed over a minute ago."""
+"""The login of a browser. The app with the login ``MINE_LIVE`` handed it over a minute ago."""
 BY_COOKIE: Final = replace(ACTOR, lineage=NEW, app=MINE)
 """The browser, on whose behalf a write is made."""
 KEY: Final = BrowserKey(NOW, b"\2" + b"p" * 32)
@@ -109,7 +109,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, gone: AccountState, verdict: object
     ) -> None:
-        """The transaction checks the app's login too."""
+        """The transaction checks the app's login too. The result is ``Moved``, and nothing is written."""
         assert may_act(gone, BY_COOKIE, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(gone)
@@ -134,7 +134,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_use_is_stored_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, gone: AccountState, verdict: object
     ) -> None:
-        """If the use were stored, the list of devices would show the browser as live."""
+        """Nothing is written. Otherwise, the list of devices would show the browser as live."""
         del verdict
         storage.seed(gone)
         read = gone.lineages[NEW]
@@ -147,7 +147,7 @@ class HandoversContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(1)
     def test_the_session_of_a_browser_is_never_exchanged(self, storage: StorageUnderTest) -> None:
-        """The same login without a parent, so not handed over by an app, is exchanged."""
+        """The result is ``Inactive``. The same login without a parent is exchanged: no app handed it over."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER))
         assert self.exchange(storage, presented(lineage=IN_BROWSER)) == Inactive()
         alone = replace(IN_BROWSER, parent=None)
@@ -188,7 +188,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_browser_is_bound_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """After a change of the credentials, no browser is bound either."""
+        """After the end of the login or a change of credentials, no key is stored. The result has the reason."""
         storage.seed(inactive)
         assert storage.lineages.bind_browser(ACTOR, KEY, now=NOW) == verdict
         assert self.account_state(storage) == inactive
@@ -210,6 +210,6 @@ class HandoversContract(LineagesUnderTest):
             assert self.account_state(storage).lineages[MINE].browser_key == keys[said.index(Done())]
 
     def test_a_disabled_account_has_no_browser(self, storage: StorageUnderTest) -> None:
-        """The status of the account is checked before the login of the app."""
+        """The browser must not write, although neither its own login nor the app's login has ended."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, status=Status.DISABLED))
         assert storage.lineages.end_all(BY_COOKIE, now=NOW) == Inactive()

@@ -47,7 +47,10 @@ class IdentitiesContract(Contract):
 
     @pytest.mark.parametrize("user", [PERSON, NAMELESS], ids=["with address", "without address"])
     def test_a_sign_up_writes_everything(self, storage: StorageUnderTest, user: User) -> None:
-        """Identity, user, account state and, if there is an address, its entry are stored. A repetition is ``Done``."""
+        """A sign-up stores identity, user and account state. If the user has an address, it also stores an index entry.
+
+        A repetition is ``Done``.
+        """
         for _ in range(2):
             assert storage.identities.sign_up(user, STATE, IDENTITY) == Done()
         assert storage.identities.get(INDEX) == IDENTITY
@@ -72,7 +75,7 @@ class IdentitiesContract(Contract):
 
     @pytest.mark.parametrize("address", [True, False])
     def test_a_deleted_account_is_not_made_again(self, storage: StorageUnderTest, *, address: bool) -> None:
-        """Only the state of the deleted account is left. A repetition of its sign-up makes no second account."""
+        """Only the account state of the deleted account is left. A repeated sign-up does not make the account again."""
         storage.seed(state_with())
         user = PERSON if address else NAMELESS
         assert storage.identities.sign_up(user, STATE, IDENTITY) == IdentityTaken(ACCOUNT)
@@ -96,7 +99,7 @@ class IdentitiesContract(Contract):
         assert all(one in (Done(), IdentityTaken(winner.account)) for one in outcomes)
 
     def test_deleting_the_account_frees_the_identity(self, storage: StorageUnderTest) -> None:
-        """The test runs with and without an address. Identities of other accounts stay."""
+        """Another account can then sign up with the identity. ``forget`` leaves the identities of other accounts."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, NAMELESS.email_index, now=NOW)
@@ -108,7 +111,7 @@ class IdentitiesContract(Contract):
         assert storage.identities.get(INDEX) is not None
 
     def test_only_the_own_identity_is_forgotten(self, storage: StorageUnderTest) -> None:
-        """An interrupted deletion is finished only for the account that was deleted."""
+        """``forget`` deletes an identity only if it belongs to the given account. A repetition is safe."""
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         storage.identities.forget(INDEX, SOMEBODY_ELSE, now=NOW)
         assert storage.identities.get(INDEX) == IDENTITY
@@ -117,7 +120,7 @@ class IdentitiesContract(Contract):
         assert storage.identities.get(INDEX) is None
 
     def test_an_account_without_an_address_gets_one(self, storage: StorageUnderTest) -> None:
-        """The account keeps no old address. A second change from the same earlier state returns ``Moved``."""
+        """A repetition is ``Done``. A change to another address, from the same earlier state, returns ``Moved``."""
         storage.identities.sign_up(replace(NAMELESS, credentials_version=VERSION), STATE, IDENTITY)
         user = storage.accounts.get(ACCOUNT)
         assert user is not None
@@ -136,7 +139,7 @@ class IdentitiesContract(Contract):
         assert (stored.email, stored.verified_at, stored.identities) == ("new@example.org", NOW, NAMELESS.identities)
 
     def test_keys_are_fetched_once_a_minute(self, storage: StorageUnderTest) -> None:
-        """Each provider has its own limit, for all servers together. A stored time in the future does not count."""
+        """Each provider has one limit for all servers. A stored time over a minute ahead of ``now`` does not count."""
         store = storage.identities
         assert store.key_set(2) == SealedKeys()
         outcomes = race([lambda: store.claim_fetch(2, now=NOW)] * RACERS)
@@ -147,7 +150,7 @@ class IdentitiesContract(Contract):
         assert store.claim_fetch(2, now=NOW - FETCH_EVERY_S) == Done()
 
     def test_a_newer_key_set_replaces_an_older_one(self, storage: StorageUnderTest) -> None:
-        """An older key set replaces a newer one only if the stored time is more than a minute ahead of the call."""
+        """An older key set replaces a newer set only if the stored time is more than a minute ahead of the call."""
         store = storage.identities
         store.keep_key_set(2, b"first", now=NOW)
         store.keep_key_set(2, b"same time", now=NOW)

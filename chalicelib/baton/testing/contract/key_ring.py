@@ -31,7 +31,7 @@ class KeyRingContract(Contract):
         assert storage.key_ring.current(now=LATER) == newer
 
     def test_a_ring_that_was_replaced_meanwhile_is_not_replaced(self, storage: StorageUnderTest) -> None:
-        """The store keeps the ring of the other writer."""
+        """Two writers read the same ring. The later write gets ``Moved``, and the ring of the first write stays."""
         ring = storage.key_ring.current(now=NOW)
         newer = rotate_root(ring, secrets.token_bytes, now=NOW)
         assert storage.key_ring.replace(newer, expected_revision=ring.revision) == Done()
@@ -40,7 +40,7 @@ class KeyRingContract(Contract):
         assert storage.key_ring.current(now=LATER) == newer
 
     def test_a_replacement_that_is_sent_twice_changes_nothing(self, storage: StorageUnderTest) -> None:
-        """The repetition may return ``Moved`` too: a storage may encrypt the same ring differently each time."""
+        """The repetition may return ``Moved``, because a storage may encrypt the same ring differently each time."""
         ring = storage.key_ring.current(now=NOW)
         newer = rotate_root(ring, secrets.token_bytes, now=NOW)
         assert storage.key_ring.replace(newer, expected_revision=ring.revision) == Done()

@@ -91,7 +91,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_linked_identity_is_stored_twice(self, storage: StorageUnderTest) -> None:
-        """The identity is in its own item and in the user's map. The versions rise. A repetition is ``Done``."""
+        """The identity is in its own item and in the user. The credentials versions rise. A repetition is ``Done``."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1, "tablet": 2}))
         for _ in range(2):
             assert self.link(storage, remember=PHONE) == Done()
@@ -163,7 +163,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_no_identity_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The login ended, or a credential changed, between the read and the write."""
+        """The login ended, or a credential changed, between the read and the write. Nothing is written."""
         del verdict
         user = self.registered_with_both(storage) if verb == "unlink" else self.registered_without(storage)
         storage.seed(inactive)
@@ -174,7 +174,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("verb", ["link", "unlink"])
     def test_credentials_that_moved_change_nothing(self, storage: StorageUnderTest, verb: str) -> None:
-        """The write compares the credentials versions in the user's item and in the account state."""
+        """The write requires the actor's credentials version, both in the user's item and in the account state."""
         moved = VERSION + 2
         if verb == "unlink":
             self.registered_with_both(storage, replace(BOTH, credentials_version=moved))
@@ -222,7 +222,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert state.lineages[MINE_LIVE.id].generation == MINE_LIVE.generation
 
     def test_an_unlink_raises_the_generation_of_cookies(self, storage: StorageUnderTest) -> None:
-        """If the actor's tokens are in cookies, its earlier cookies are refused after the unlink."""
+        """If the actor's tokens are in cookies, the generation of the lineage rises, so earlier cookies are refused."""
         self.registered_with_both(storage)
         assert self.unlink(storage, actor=replace(ACTOR, in_cookies=True)) == Done()
         after = self.account_state(storage).lineages[MINE_LIVE.id]
@@ -268,7 +268,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert (not self.stored_user(storage).factors.passkeys) is removed
 
     def test_one_of_the_last_two_identities_stays(self, storage: StorageUnderTest) -> None:
-        """Two devices remove one identity each, at the same time. One removal succeeds."""
+        """The account has no other credential. Two devices unlink one identity each at the same time: one succeeds."""
         user = self.registered_with_both(storage, WITHOUT_PASSWORD)
         outcomes = race([lambda: self.unlink(storage, user, 2), lambda: self.unlink(storage, user, 3)])
         assert sorted(map(str, outcomes)) == sorted(map(str, (Done(), Moved())))
@@ -306,7 +306,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) == ACME
 
     def test_an_undo_removes_some_identities(self, storage: StorageUnderTest) -> None:
-        """The other identities stay, also in the item of the user."""
+        """The undo removes each identity that the call does not list. The other identities stay."""
         user = self.registered_with_both(storage)
         stays = {3: LINKED[3]}
         undo = replace(BACK, address=None, freed=(), identities=stays)
@@ -337,7 +337,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) is None
 
     def test_deleting_an_account_leaves_the_identities_of_others(self, storage: StorageUnderTest) -> None:
-        """A deletion was interrupted. Meanwhile another account has linked the identity."""
+        """A deletion was interrupted. Meanwhile another account has got the identity, and keeps it."""
         user = self.registered_with_both(storage)
         storage.identities.forget(GOOGLE.index, ACCOUNT, now=NOW)
         of_other = replace(GOOGLE, account=SOMEBODY_ELSE)

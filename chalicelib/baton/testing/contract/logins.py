@@ -43,7 +43,7 @@ class LoginsContract(LineagesUnderTest):
     """The verb ``add_lineage``."""
 
     def test_a_login_adds_its_lineage(self, storage: StorageUnderTest) -> None:
-        """If the account state has room, the login removes no lineage."""
+        """The new lineage is added. The other lineage does not change."""
         storage.seed(state_with(MINE_LIVE))
         assert self.add_lineage(storage) == Done()
         assert self.account_state(storage) == state_with(MINE_LIVE, NEWBORN)
@@ -53,7 +53,7 @@ class LoginsContract(LineagesUnderTest):
     def test_a_login_keeps_what_its_device_attested_and_its_provider(
         self, storage: StorageUnderTest, attestation: Attestation, provider: int
     ) -> None:
-        """The attestation and the provider are stored with the assurance. An exchange does not change them."""
+        """The store keeps the attestation and the provider of a login. An exchange does not change them."""
         newborn = replace(NEWBORN, attestation=attestation, provider=provider)
         storage.seed(state_with(newborn))
         assert self.account_state(storage) == state_with(newborn)
@@ -64,7 +64,7 @@ class LoginsContract(LineagesUnderTest):
         assert (exchanged.lineage.attestation, exchanged.lineage.provider) == (attestation, provider)
 
     def test_a_login_takes_the_place_of_the_removed_lineages(self, storage: StorageUnderTest) -> None:
-        """If the account has the maximum number of lineages, a login removes the surplus."""
+        """The write removes the lineages ``removed``. Afterwards, the account has at most ``lineages_max`` lineages."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         assert self.add_lineage(storage, MINE_LIVE, OTHER_LIVE, lineages_max=1) == Done()
         assert self.account_state(storage) == state_with(NEWBORN)
@@ -86,7 +86,10 @@ class LoginsContract(LineagesUnderTest):
     def test_an_ended_lineage_can_be_removed(
         self, storage: StorageUnderTest, end: Callable[[LineageStore, AccountState], Done | Moved | Refused]
     ) -> None:
-        """A login can remove a lineage however it ended: the stored lineage must equal the lineage that was read."""
+        """A login can remove an ended lineage, if the stored lineage still equals the lineage that was read.
+
+        The test ends the lineage in four different ways.
+        """
         storage.seed(state_with(MINE_LIVE))
         assert end(storage.lineages, self.account_state(storage)) == Done()
         standing = self.account_state(storage)
@@ -116,7 +119,7 @@ class LoginsContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_a_login(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """If any part is not as it was read, the result is ``Moved`` and nothing is written."""
+        """If a condition of `LineageStore.add_lineage` is false, the result is ``Moved``, and nothing is written."""
         storage.seed(meanwhile)
         before = self.account_state(storage)
         assert self.add_lineage(storage, MINE_LIVE, expected=state_with(MINE_LIVE), lineages_max=2) == Moved()
@@ -128,7 +131,7 @@ class LoginsContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_the_very_same_login_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """The store recognises its own earlier write, although the replaced lineages have already ended."""
+        """The store recognises its own earlier write, although the lineage to remove no longer exists."""
         expected = state_with(MINE_LIVE)
         storage.seed(expected)
         for _ in range(2):
@@ -147,7 +150,10 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_an_exchange_in_between_does_not_keep_the_replaced_login(self, storage: StorageUnderTest) -> None:
-        """A copy of the device cannot stop its owner's login by constant exchanges."""
+        """An exchange between the read and the write does not stop the login.
+
+        Otherwise, a copy of the device could stop the owner's login by constant exchanges.
+        """
         storage.seed(state_with(MINE_LIVE))
         expected = self.account_state(storage)
         self.exchange(storage, presented())
@@ -190,9 +196,9 @@ class LoginsContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(5)
     def test_a_login_by_the_same_key_does_not_hide_behind_a_removal(self, storage: StorageUnderTest) -> None:
-        """At the maximum, each login removes a lineage, so the number does not change.
+        """After the read, another login added one lineage and removed one, so the number of lineages is the same.
 
-        The later login must still get ``Moved``.
+        The result must still be ``Moved``, because the added lineage may have the same key.
         """
         third = replace(OTHER_LIVE, id=MINE)
         expected, since = state_with(OTHER_LIVE, third), state_with(OTHER_LIVE, replace(NEWBORN, id=NEXT))
@@ -212,7 +218,10 @@ class LoginsContract(LineagesUnderTest):
             )
 
     def test_a_login_without_a_key_begins_no_lineage_again(self, storage: StorageUnderTest) -> None:
-        """A lineage that was exchanged since does not begin again. Otherwise its first token would be valid again."""
+        """The login is sent again after an exchange of its lineage. The result is ``Moved``, and nothing is written.
+
+        Otherwise, the first token of the lineage would be valid again.
+        """
         newborn = replace(NEWBORN, binding=NoBinding())
         storage.seed(state_with(MINE_LIVE, replace(newborn, generation=1)))
         before, expected = self.account_state(storage), state_with(MINE_LIVE)

@@ -84,7 +84,7 @@ class MailContract(LineagesUnderTest):
         assert storage.accounts.get(ACCOUNT) == replace(USER, credentials_version=VERSION + 1)
 
     def test_an_address_of_a_missing_user_is_not_verified(self, storage: StorageUnderTest) -> None:
-        """No user is created."""
+        """The result is ``Refused``, and no user is created."""
         storage.seed(state_with(MINE_LIVE))
         assert storage.accounts.verify_address(ACTOR, language="", now=NOW) == Refused()
         assert storage.accounts.get(ACCOUNT) is None
@@ -140,7 +140,7 @@ class MailContract(LineagesUnderTest):
             assert ended_of(after, lineage, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S) == ended
 
     def test_a_claim_proves_the_address_and_takes_the_rights(self, storage: StorageUnderTest) -> None:
-        """The logins end with the end reason of a claim."""
+        """The account loses its roles and attributes, and its logins end with reason ``claimed``."""
         self.registered_with(storage)
         assert self.reset(storage, claim=True) == Done()
         user, after = storage.accounts.get(ACCOUNT), self.account_state(storage)
@@ -158,7 +158,7 @@ class MailContract(LineagesUnderTest):
         assert user.factors == replace(FACTORS, remembered={})
 
     def test_an_address_that_was_verified_meanwhile_is_not_claimed(self, storage: StorageUnderTest) -> None:
-        """The owner proved the address between the read and the write. So the owner keeps the roles."""
+        """The owner proved the address between the read and the write. So nothing is written, and the roles stay."""
         account_state = self.registered_with(storage, verified_at=NOW)
         assert self.reset(storage, claim=True) == Moved()
         assert storage.accounts.get(ACCOUNT) == replace(USER, verified_at=NOW)
@@ -175,7 +175,7 @@ class MailContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_a_reset(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Nothing is written."""
+        """The account was disabled or deleted, or a credential changed, after the read. Nothing is written."""
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(meanwhile)
         assert self.reset(storage) == Moved()
@@ -235,7 +235,7 @@ class MailContract(LineagesUnderTest):
     def test_what_happens_to_a_user_meanwhile_stops_the_deletion(
         self, storage: StorageUnderTest, meanwhile: dict[str, object]
     ) -> None:
-        """The owner proved the address, a factor was added, or the account has another address."""
+        """After the read, the address was proved, a credential changed, or the address changed. Nothing is deleted."""
         self.registered_with(storage, **meanwhile)
         assert self.delete_unproved(storage) == Moved()
         assert storage.accounts.get(ACCOUNT) == replace(USER, **meanwhile)
@@ -252,7 +252,7 @@ class MailContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_the_deletion(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """For example, the account was disabled. Only an operator may delete a disabled account."""
+        """Nothing is deleted. For example, only an operator may delete an account that was disabled after the read."""
         self.registered_with(storage)
         storage.seed(meanwhile)
         assert self.delete_unproved(storage) == Moved()

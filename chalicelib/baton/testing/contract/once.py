@@ -32,7 +32,7 @@ class OnceContract(Contract):
 
     @pytest.fixture
     def calls(self, storage: StorageUnderTest) -> OnceStore:
-        """Return the store, empty."""
+        """Return the store ``once``, which has no call yet."""
         return storage.once
 
     def claim(self, calls: OnceStore, *, mark: bytes = OURS, digest: bytes = DIGEST, now: int = NOW) -> OnceCall:
@@ -66,7 +66,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == RUNNING
 
     def test_a_claim_that_is_sent_twice_is_ours(self, calls: OnceStore) -> None:
-        """The store finds the mark of its own earlier write."""
+        """The store finds the mark of its own earlier write, so the repeated claim succeeds too."""
         assert self.claim(calls) == self.claim(calls) == RUNNING
 
     def test_calls_of_other_keys_are_other_calls(self, calls: OnceStore) -> None:
@@ -96,7 +96,7 @@ class OnceContract(Contract):
         assert self.claim(calls, now=NOW + ONCE_KEPT_S) == fresh
 
     def test_an_answer_that_is_sent_twice_is_stored(self, calls: OnceStore) -> None:
-        """The store finds its own earlier answer."""
+        """The store finds its own earlier answer, so the repetition returns ``Done`` too."""
         self.claim(calls)
         assert [self.store(calls), self.store(calls)] == [Done(), Done()]
 
@@ -123,14 +123,14 @@ class OnceContract(Contract):
         assert self.stored(calls).answer == answer
 
     def test_a_released_call_may_be_claimed(self, calls: OnceStore) -> None:
-        """A second release has the same result as the first."""
+        """After a release, another request can claim the call. A repeated release is safe."""
         self.claim(calls)
         for _ in range(2):
             calls.release(KEY, mark=OURS)
         assert self.claim(calls, mark=THEIRS, digest=OTHER_DIGEST).mark == THEIRS
 
     def test_only_the_sending_that_runs_releases_its_call(self, calls: OnceStore) -> None:
-        """A late release by a request that lost the call deletes nothing."""
+        """A release with the mark of another request deletes nothing."""
         self.claim(calls)
         calls.release(KEY, mark=THEIRS)
         assert self.stored(calls) == RUNNING
@@ -143,7 +143,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == ANSWERED
 
     def test_a_taken_over_call_belongs_to_its_taker(self, calls: OnceStore) -> None:
-        """The call begins now and keeps its digest. The earlier request can no longer store, release or take over."""
+        """The call gets a new start time and keeps its digest. The earlier request can no longer change the call."""
         self.claim(calls)
         taken = OnceCall(DIGEST, LATER, THEIRS, LATER + ONCE_KEPT_S)
         assert self.take_over(calls) == taken
@@ -154,7 +154,7 @@ class OnceContract(Contract):
         assert self.store(calls, mark=THEIRS) == Done()
 
     def test_a_take_over_that_is_sent_twice_is_ours(self, calls: OnceStore) -> None:
-        """The store finds the mark of its own earlier write."""
+        """The store finds the mark of its own earlier write, so the repeated take-over succeeds too."""
         self.claim(calls)
         first, second = self.take_over(calls), self.take_over(calls)
         assert first == second
@@ -169,7 +169,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == ANSWERED
 
     def test_a_call_that_is_gone_is_not_taken_over(self, calls: OnceStore) -> None:
-        """A take-over creates no call."""
+        """A take-over of a call that is not stored returns ``None``, and creates no call."""
         assert self.take_over(calls) is None
         assert self.claim(calls) == RUNNING
 
@@ -185,7 +185,7 @@ class OnceContract(Contract):
     def test_one_of_many_takes_over(self, calls: OnceStore) -> None:
         """Eight requests take the call over at the same time.
 
-        One succeeds. All requests get the call that this request took over.
+        One succeeds. All requests get the call with the mark of this request.
         """
         self.claim(calls)
 
@@ -202,7 +202,7 @@ class OnceContract(Contract):
     def test_a_verb_has_its_effect_only_on_the_call_it_is_for(
         self, calls: OnceStore, *, answered: bool, old: bytes, late: bool
     ) -> None:
-        """A verb changes only a running call with the right mark. The store does not check the age of the call."""
+        """A verb changes only a running call that has the given mark. The store does not check the age of the call."""
         now = LATER if late else NOW
         ours = not answered and old == OURS
         for verb in ("take_over", "store", "release"):

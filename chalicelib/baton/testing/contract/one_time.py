@@ -40,7 +40,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_repeated_write_of_a_nonce_is_done(self, storage: StorageUnderTest) -> None:
-        """The mark distinguishes a repeated write of the store from a replay by a client."""
+        """A repeated write of the store has the same mark. A replay by a client has another mark."""
         for answer in (Done(), Again()):
             assert storage.one_time.consume_nonce("key", "nonce", now=NOW, mark=MARK) == answer
 
@@ -71,9 +71,9 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_ticket_is_consumed_once(self, storage: StorageUnderTest) -> None:
-        """A second request is refused as long as any server can decrypt the ticket.
+        """A second request is refused until ``TICKET_CONSUMED_KEPT_S`` seconds after the ticket expires.
 
-        The clock of a server may be behind.
+        A server whose clock is behind may still accept the ticket in this time.
         """
         assert self.consume(storage) == Done()
         assert self.consume(storage, mark=OTHER_MARK) == Refused()
@@ -84,7 +84,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(2, 8)
     def test_a_ticket_consumed_again_with_the_same_mark_is_done(self, storage: StorageUnderTest) -> None:
-        """The mark derives from the attempt, so a repetition by the app or the server gets the same answer."""
+        """The mark derives from the attempt. So a repetition by the app or the server has the same mark."""
         assert self.consume(storage) == Done()
         for now in (NOW, NOW + 299):
             assert self.consume(storage, now=now) == Again()
@@ -117,7 +117,7 @@ class OneTimeContract(Contract):
         assert answers.count(Refused()) == RACERS - 1
 
     def keep(self, storage: StorageUnderTest) -> None:
-        """Store the grant."""
+        """Store the grant ``GRANT``, which expires in 300 seconds."""
         storage.one_time.store_grant(
             GRANT,
             lineage=MINE,
@@ -145,21 +145,21 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_a_grant_is_void_once_the_password_has_changed(self, storage: StorageUnderTest) -> None:
-        """The person got the grant with the old password."""
+        """The person got the grant with the old password, so a call with a newer credentials version is refused."""
         self.keep(storage)
         assert self.spend(storage, credentials_version=VERSION + 1) == Refused()
         assert self.spend(storage) == STEP_UP
 
     @pytest.mark.guarantee(8)
     def test_a_grant_is_consumed_once_and_has_its_proof(self, storage: StorageUnderTest) -> None:
-        """A second call is refused. A repeated write of the same call is accepted."""
+        """The call returns the proof. A second call is accepted with the same mark, and refused with another mark."""
         self.keep(storage)
         assert self.spend(storage) == STEP_UP
         assert self.spend(storage, mark=OTHER_MARK) == Refused()
         assert self.spend(storage) == STEP_UP
 
     def test_a_grant_has_the_factors_of_its_proof(self, storage: StorageUnderTest) -> None:
-        """The grant also stores whether the owner has switched on the second factor. So no further read is needed."""
+        """The grant also stores whether the owner has switched on the second factor, so no other read is needed."""
         proved = replace(STEP_UP, assurance=TOTP_ALONE, second_factor=True)
         storage.one_time.store_grant(
             GRANT, lineage=MINE, operation=OPERATION, step_up=proved, credentials_version=VERSION, expires_at=NOW + 300
@@ -201,7 +201,7 @@ class OneTimeContract(Contract):
         assert self.spend(storage) == STEP_UP
 
     def test_a_grant_expires(self, storage: StorageUnderTest) -> None:
-        """The grant is valid in its last second and not in the next."""
+        """A grant is refused from the second of its expiry. In the second before, the grant is accepted."""
         self.keep(storage)
         assert self.spend(storage, now=NOW + 300) == Refused()
         assert self.spend(storage, now=NOW + 299) == STEP_UP
@@ -225,20 +225,20 @@ class OneTimeContract(Contract):
         return storage.one_time.count(bucket, limit=limit, window_s=60, now=now)
 
     def test_a_window_accepts_as_many_attempts_as_its_limit(self, storage: StorageUnderTest) -> None:
-        """With a limit of three, the fourth request is refused. Other buckets and the next window do not change."""
+        """With a limit of three, the fourth request is refused. Each ``bucket`` and each window has its own count."""
         assert [self.take(storage) for _ in range(4)] == [Done(), Done(), Done(), Refused()]
         assert self.take(storage, bucket="login:bob") == Done()
         assert self.take(storage, now=NOW + 60) == Done()
         assert self.take(storage) == Refused()
 
     def test_an_uncounted_attempt_leaves_room_for_another(self, storage: StorageUnderTest) -> None:
-        """A request that succeeded is subtracted again, so it does not use up the limit."""
+        """``uncount`` takes a counted request back, so the request does not use up the limit."""
         for _ in range(5):
             assert self.take(storage, limit=1) == Done()
             storage.one_time.uncount("login:ada", window_s=60, now=NOW)
 
     def test_uncounting_an_attempt_that_was_not_counted_makes_no_room(self, storage: StorageUnderTest) -> None:
-        """The count never becomes negative."""
+        """Without a counted request, ``uncount`` changes nothing: the count never becomes negative."""
         for _ in range(3):
             storage.one_time.uncount("login:ada", window_s=60, now=NOW)
         assert [self.take(storage, limit=1) for _ in range(2)] == [Done(), Refused()]

@@ -72,7 +72,7 @@ class PasskeysContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_counter_that_another_login_raised_meanwhile_is_not_set_back(self, storage: StorageUnderTest) -> None:
-        """Two logins read the same counter. The later write is refused, and its login reads the larger counter."""
+        """Two logins read the same counter. The later write has the lower counter, so this write is refused."""
         self.with_passkeys(storage)
         assert self.use_it(storage, replace(USE, counter=20)) == Done()
         assert self.use_it(storage, replace(USE, counter=12)) == Refused()
@@ -101,7 +101,7 @@ class PasskeysContract(Contract):
         assert storage.accounts.get(SOMEBODY_ELSE) is None
 
     def test_a_passkey_is_named(self, storage: StorageUnderTest) -> None:
-        """The credentials version stays: a new name invalidates no grant and no ticket."""
+        """The credentials version does not change, so grants and tickets stay valid."""
         self.with_passkeys(storage)
         for name in ("Work phone", ""):
             assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, name, now=NOW) == Done()
@@ -115,7 +115,7 @@ class PasskeysContract(Contract):
     def test_no_passkey_is_named_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: object, verdict: object
     ) -> None:
-        """The login ended between the read and the write."""
+        """The login ended, or a credential changed, between the read and the write. Nothing is written."""
         del verdict
         self.with_passkeys(storage)
         storage.seed(inactive)  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ class PasskeysContract(Contract):
         assert self.factors_of_account(storage).passkeys == by_id(PASSKEY)
 
     def test_no_passkey_of_other_credentials_is_named(self, storage: StorageUnderTest) -> None:
-        """The write compares the credentials versions in the user's item and in the account state."""
+        """The write requires the actor's credentials version, both in the user's item and in the account state."""
         user = replace(USER, credentials_version=VERSION + 2, factors=SecondFactors(passkeys=by_id(PASSKEY)))
         assert storage.accounts.register(user, state_with(MINE_LIVE)) == Done()
         assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, "name", now=NOW) == Moved()
@@ -200,7 +200,7 @@ class PasskeysContract(Contract):
         assert storage.factors.change_factors(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Done()
 
     def test_a_passkey_that_is_removed_leaves_a_credential_of_another_account(self, storage: StorageUnderTest) -> None:
-        """An inconsistent account cannot free a credential of another account."""
+        """Scenario: a user has a passkey, but the credential belongs to another account, which must keep it."""
         self.with_passkeys(storage)
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         change = storage.factors.change_factors

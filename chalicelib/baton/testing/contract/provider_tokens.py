@@ -1,4 +1,4 @@
-"""What the store ``provider_tokens`` must do (``federation/ports.py``), with the removals of identities."""
+"""What the store ``provider_tokens`` must do (``federation/ports.py``), also when an identity is removed."""
 
 import contextlib
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class ProviderTokensContract(Contract):
         return [token for shard in range(TOKEN_SHARDS) for token in storage.provider_tokens.waiting(shard)]
 
     def test_an_identity_keeps_its_newest_token(self, storage: StorageUnderTest) -> None:
-        """The identity itself does not change."""
+        """A newer token replaces the earlier token. The identity itself does not change."""
         self.signed_up(storage)
         assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
         for _ in range(2):
@@ -67,7 +67,10 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.of(APPLE.index, ACCOUNT) == SEALED
 
     def test_a_token_is_dropped_unless_it_is_newer(self, storage: StorageUnderTest) -> None:
-        """Only a token of this account is dropped. It is not revoked later: the provider has already revoked it."""
+        """``drop`` deletes a token only if it belongs to this account, and was stored at ``until`` or earlier.
+
+        The dropped token does not wait for a revocation: the provider has already revoked it.
+        """
         self.signed_up(storage)
         drop = storage.provider_tokens.drop
         drop(APPLE.index, ACCOUNT, until=NOW - 1)
@@ -80,7 +83,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == []
 
     def test_the_token_of_a_deleted_account_waits(self, storage: StorageUnderTest) -> None:
-        """The identity becomes free, and a repetition changes nothing."""
+        """The token waits for its revocation. The identity becomes free. A repetition changes nothing."""
         self.signed_up(storage)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, USER.email_index, now=LATER)
@@ -89,7 +92,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.waiting(WAITING.shard) == (WAITING,)
 
     def test_the_token_of_a_forgotten_identity_waits(self, storage: StorageUnderTest) -> None:
-        """Scenario: a login finishes an interrupted deletion. No item of another account changes."""
+        """Scenario: a login finishes an interrupted deletion. A call with another account changes nothing."""
         self.signed_up(storage)
         storage.identities.forget(APPLE.index, SOMEBODY_ELSE, now=LATER)
         assert (storage.identities.get(APPLE.index), self.waiting(storage)) == (APPLE, [])
@@ -127,7 +130,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == []
 
     def test_a_token_that_waited_is_ended_once(self, storage: StorageUnderTest) -> None:
-        """The other tokens of its item stay, and the oldest token is first."""
+        """``end`` deletes one waiting token. The other tokens of its shard stay, the oldest first."""
         tokens = [TokenToRevoke(AccountId(f"{n:016d}"), b"token %d" % n, NOW - n) for n in range(200)]
         same = [token for token in tokens if token.shard == tokens[0].shard]
         assert len(same) > 2
@@ -141,7 +144,7 @@ class ProviderTokensContract(Contract):
         storage.provider_tokens.end(replace(WAITING, sealed=b"of an item that does not exist"))
 
     def let_wait(self, storage: StorageUnderTest, token: TokenToRevoke) -> None:
-        """Make an account with this token, and delete it."""
+        """Make an account with this token, and forget its identity. The token then waits for its revocation."""
         index = f"1#{token.id}"
         user = replace(AT_APPLE, account=token.account, email="", email_index="", verified_at=None)
         identity = replace(APPLE, index=index, account=token.account)
@@ -160,7 +163,7 @@ class ProviderTokensContract(Contract):
             return lambda: storage.provider_tokens.keep(APPLE.index, ACCOUNT, one, now=NOW)
 
         def forget() -> object:
-            with contextlib.suppress(Unavailable):  # the token changed each time
+            with contextlib.suppress(Unavailable):  # each try found a newer token
                 storage.identities.forget(APPLE.index, ACCOUNT, now=LATER)
             return None
 
@@ -170,7 +173,7 @@ class ProviderTokensContract(Contract):
         assert len(self.waiting(storage)) == 1
 
     def test_the_key_for_apple_is_replaced(self, storage: StorageUnderTest) -> None:
-        """At first there is no key."""
+        """At first, there is no key. Each call replaces the stored key."""
         assert storage.provider_tokens.apple_key() == b""
         for sealed in (b"first", b"second", b"second"):
             storage.provider_tokens.replace_apple_key(sealed)

@@ -89,7 +89,10 @@ class RestoresContract(Contract):
     def test_keys_without_a_login_are_forgotten_in_the_same_write(
         self, storage: StorageUnderTest, key: RestoreKey | None
     ) -> None:
-        """The write also succeeds if these keys are already deleted, or if one is the key of the device itself."""
+        """The write also deletes the restore keys of the devices ``forgotten``.
+
+        One of these devices may have no restore key, or may be the device whose key is written.
+        """
         self.with_keys(storage, tablet=KEY, watch=KEY, phone=NEW_KEY)
         forgotten = ("car", "phone", "watch")
         assert storage.factors.keep_restore_key(ACTOR, "phone", key, forgotten=forgotten, now=NOW) == Done()
@@ -100,7 +103,7 @@ class RestoresContract(Contract):
     def test_no_restore_key_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The login ended between the read and the write."""
+        """The login ended, or a credential changed, between the read and the write. Nothing is written."""
         del verdict
         self.with_keys(storage, phone=KEY)
         storage.seed(inactive)
@@ -109,7 +112,7 @@ class RestoresContract(Contract):
         assert self.stored_user(storage).restore == {"phone": KEY}
 
     def test_no_restore_key_of_other_credentials_is_changed(self, storage: StorageUnderTest) -> None:
-        """The write compares the credentials versions in the user's item and in the account state."""
+        """The write requires the actor's credentials version, both in the user's item and in the account state."""
         user = replace(USER, credentials_version=VERSION + 2, restore={"phone": KEY})
         assert storage.accounts.register(user, state_with(MINE_LIVE)) == Done()
         for key in (NEW_KEY, None):
@@ -118,7 +121,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.parametrize("claim", [False, True], ids=["reset", "claim"])
     def test_a_reset_forgets_every_restore_key(self, storage: StorageUnderTest, claim: bool) -> None:  # noqa: FBT001 - pytest calls it
-        """A stranger who registered the address of another person cannot log in with a restore key."""
+        """All restore keys are deleted. Otherwise, a stranger who registered the address could log in with one."""
         self.with_keys(storage, phone=KEY)
         reset = storage.accounts.reset_password
         outcome = reset(USER, NEW_PASSWORD_HASH, mark=MARK, claim=claim, now=NOW)
@@ -127,7 +130,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.guarantee(7)
     def test_a_login_is_restored_beside_its_parent(self, storage: StorageUnderTest) -> None:
-        """During a move, both phones are in use. A repetition of the call returns ``Done``."""
+        """The login of the old phone stays live: during a move, both phones are in use. A repetition is ``Done``."""
         state = state_with(MINE_LIVE, OTHER_LIVE)
         storage.seed(state)
         for _ in range(2):
@@ -147,7 +150,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.guarantee(7)
     def test_a_restore_and_the_end_of_its_parent_race(self, storage: StorageUnderTest) -> None:
-        """If the parent ended first, no login begins. The test runs many rounds."""
+        """If the parent ends first, the restored login is not added. Otherwise the restored login stays."""
         for _ in range(RACERS):
             state = state_with(MINE_LIVE, OTHER_LIVE)
             storage.seed(state)

@@ -47,7 +47,7 @@ class StatusesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(7)
     def test_enabling_again_revives_no_login(self, storage: StorageUnderTest) -> None:
-        """Disabling raises the epoch. The lineages that it ends stay ended after enabling, with the same reason."""
+        """Disabling raises the epoch and ends all lineages. After enabling, they stay ended, with the same reason."""
         storage.seed(state_with(MINE_LIVE))
         assert storage.lineages.set_status(ACCOUNT, Status.DISABLED, now=NOW) == Done()
         assert self.account_state(storage).status is Status.DISABLED
@@ -61,7 +61,7 @@ class StatusesContract(LineagesUnderTest):
         assert self.exchange(storage, presented()) == Inactive(EndReason.ACCOUNT_DISABLED)
 
     def test_enabling_an_active_account_ends_nothing(self, storage: StorageUnderTest) -> None:
-        """The operator may enable an account twice."""
+        """Enabling an active account returns ``Done``, and changes nothing."""
         storage.seed(state_with(MINE_LIVE))
         assert storage.lineages.set_status(ACCOUNT, Status.ACTIVE, now=NOW) == Done()
         assert self.account_state(storage) == state_with(MINE_LIVE)
@@ -108,7 +108,10 @@ class StatusesContract(LineagesUnderTest):
     def test_roles_that_changed_stop_a_change_of_roles(
         self, storage: StorageUnderTest, stored: frozenset[int], after: frozenset[int]
     ) -> None:
-        """Another operator changed the roles after the read: the result is ``Moved``, and nothing is written."""
+        """Another operator changed the roles after the read. Nothing is written, and the result is ``Moved``.
+
+        If the account already has the new roles, the result is ``Done``.
+        """
         moved = replace(state_with(MINE_LIVE), roles=stored)
         storage.seed(moved)
         expected = frozenset({3, 4})
@@ -144,7 +147,10 @@ class StatusesContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
-        """No exchange, login, end, status or password change affects roles, attributes or the required factor."""
+        """The following writes keep the roles, the attributes and the required second factor.
+
+        Exchange, login, the end of one or all logins, password change, disabling and enabling.
+        """
         storage.accounts.register(USER, full(MINE_LIVE, OTHER_LIVE))
         self.exchange(storage, presented())
         assert self.add_lineage(storage) == Done()
@@ -177,7 +183,7 @@ class StatusesContract(LineagesUnderTest):
     def test_only_an_active_account_gets_attributes_or_a_second_factor(
         self, storage: StorageUnderTest, status: Status | None
     ) -> None:
-        """An unknown account is not created, and a deleted account stays without personal data."""
+        """For a disabled, deleted or unknown account, the result is ``Refused``, and nothing is written."""
         if status is not None:
             storage.seed(state_with(MINE_LIVE, status=status))
         before = storage.lineages.get(ACCOUNT)

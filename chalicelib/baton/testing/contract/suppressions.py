@@ -42,13 +42,13 @@ class SuppressionsContract(Contract):
     def test_the_stricter_suppression_stays(
         self, storage: StorageUnderTest, stored: Suppression, reported: Suppression, kept: Suppression
     ) -> None:
-        """Reports may be late, repeated and in any order."""
+        """A complaint replaces a bounce, and a later bounce replaces an earlier one. Reports arrive in any order."""
         storage.suppressions.suppress(INDEX, stored)
         storage.suppressions.suppress(INDEX, reported)
         assert storage.suppressions.get(INDEX) == kept
 
     def test_many_reports_at_the_same_time_leave_the_complaint(self, storage: StorageUnderTest) -> None:
-        """The write itself compares the stored suppression with the new one."""
+        """The write itself compares the stored and the new suppression. So no bounce replaces the complaint."""
         reports = [COMPLAINT if number == RACERS // 2 else BOUNCE for number in range(RACERS)]
 
         def reporting(one: Suppression) -> Callable[[], None]:
@@ -59,7 +59,7 @@ class SuppressionsContract(Contract):
 
     @pytest.mark.parametrize("stored", [BOUNCE, COMPLAINT], ids=["bounce", "complaint"])
     def test_a_lifted_suppression_is_gone(self, storage: StorageUnderTest, stored: Suppression) -> None:
-        """A suppression is lifted once. The next bounce is stored again."""
+        """A second ``lift`` is refused. The next bounce stores a suppression again."""
         storage.suppressions.suppress(INDEX, stored)
         assert storage.suppressions.lift(INDEX) == Done()
         assert storage.suppressions.get(INDEX) is None

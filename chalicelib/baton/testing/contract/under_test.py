@@ -66,7 +66,7 @@ class LineagesUnderTest(Contract):
     def exchange(
         self, storage: StorageUnderTest, token: PresentedToken
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Exchange a token now."""
+        """Exchange a token at the time ``NOW``."""
         return storage.lineages.exchange(token, now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
 
     def account_state(self, storage: StorageUnderTest) -> AccountState:
@@ -83,7 +83,7 @@ class LineagesUnderTest(Contract):
         expected: AccountState | None = None,
         lineages_max: int = 6,
     ) -> Done | Moved:
-        """Add a new login. If ``expected`` is missing, the account state is read immediately before."""
+        """Add the login ``NEWBORN``. Default of ``expected``: the stored account state."""
         expected = expected or self.account_state(storage)
         return storage.lineages.add_lineage(
             NEWBORN, expected=expected, replaced=replaced, removed=removed, lineages_max=lineages_max

@@ -1,4 +1,4 @@
-"""The values that the contract writes: a live lineage of an active account, unless a test says otherwise."""
+"""The values that the contract writes, such as a live lineage of an active account."""
 
 from collections.abc import Iterable
 from typing import Final

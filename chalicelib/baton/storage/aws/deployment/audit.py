@@ -21,7 +21,7 @@ class AuditConfiguration(Struct, frozen=True):
     expiry: str
 
     def __call__(self) -> list[Finding]:
-        """Return the findings. Each one is logged, and their number is a metric.
+        """Return the findings. Each finding is logged, and the number of findings is a metric.
 
         A part that cannot be read is a finding: an audit without access must not look like an audit without findings.
         """

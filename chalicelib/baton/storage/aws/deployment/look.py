@@ -178,7 +178,7 @@ class Deployment:
 
 
 def _denied_for_keys(policy: Mapping[str, Any], table: str) -> Iterator[str]:
-    """Return the actions that a policy denies for the key items of a table, with exactly the required condition."""
+    """Yield the actions that a policy denies for key items (``K#``) of a table with the condition ``KEYS_DENIED``."""
     for statement in _listed(policy["Statement"]):
         of_table = any(str(one).endswith(f":table/{table}") for one in _listed(statement.get("Resource", [])))
         if statement["Effect"] == "Deny" and of_table and statement.get("Condition") == KEYS_DENIED:
@@ -201,7 +201,7 @@ def _open_to(policy: str) -> list[str]:
 
 
 def _everybody(principal: object) -> bool:
-    """Check whether a principal means every principal. The root of the account does not count."""
+    """Check whether a statement's ``Principal`` contains ``*``: every principal. An account root does not count."""
     if isinstance(principal, Mapping):
         return any(_everybody(one) for one in principal.values())
     if isinstance(principal, list):

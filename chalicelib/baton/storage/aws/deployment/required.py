@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class Required(Struct, frozen=True):
-    """Which of these a table needs: encryption by a customer key, point-in-time recovery, deletion protection, TTL."""
+    """The requirements of a table: encryption by a customer key, point-in-time recovery, deletion protection, TTL."""
 
     customer_key: bool
     recovery: bool
@@ -49,7 +49,7 @@ KEYS_DENIED: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
 
 
 class Finding(Struct, frozen=True):
-    """A difference from the required configuration. ``remedy`` is the command or the page that corrects it."""
+    """A difference from the required configuration. ``remedy``: a command, page or instruction to correct it."""
 
     subject: str
     problem: str
@@ -59,7 +59,8 @@ class Finding(Struct, frozen=True):
 class ObservedTable(Struct, frozen=True):
     """An observed table.
 
-    - ``table``: its name in ``TABLES``. ``name``: its full name.
+    - ``table``: its name in ``TABLES``.
+    - ``name``: its full name.
     - ``key``: the ARN of its KMS key, or ``None``.
     - ``swept_by``: its TTL attribute, or ``None``.
     - ``policy``: its resource policy, or ``None``.
