@@ -37,8 +37,8 @@ CREDENTIALS: Final = frozenset(
 )
 """Events that make the restored password, address, factors or identities of an account outdated."""
 UNLINKED: Final = frozenset({"identity_unlinked", "account_claimed", "changes_undone"})
-"""Events that removed an identity which the backup may have. A thief may have linked that identity, so all identities
-of the account are removed."""
+"""Events that removed an identity which the backup may have. A thief may have linked that identity. Therefore, this
+command removes all identities of the account."""
 RIGHTS: Final = frozenset({"roles_changed", "second_factor_required", "second_factor_released"})
 """Changes that the operator must repeat: the backup has the earlier roles and requirements."""
 

@@ -67,7 +67,7 @@ CHECKOV_SKIPS: Final[Mapping[tuple[str, str], str]] = {
     ("CKV_AWS_73", "*"): "traces would add no information to request_id and lineage in the log",
     ("CKV_AWS_120", "*"): "an answer is for one caller: a cache would give it to another caller",
 }
-"""The skipped checks, for one resource or for all, each with its reason."""
+"""The skipped checks of checkov: check and resource -> reason. The resource ``*`` means every resource."""
 
 
 class Unreached(Exception):
@@ -291,7 +291,10 @@ CHECKS: Final[Mapping[str, Callable[[], Iterator[Finding]]]] = {
 
 
 ASKS_THE_NETWORK: Final = frozenset({"dependencies"})
-"""The check of ``CHECKS`` that needs the network: newly published vulnerabilities. The others read only this folder."""
+"""The checks in ``CHECKS`` that need the network: ``dependencies`` reads the newly published vulnerabilities.
+
+The other checks in ``CHECKS`` read only files of this folder.
+"""
 
 
 def conclude(count: int, unasked: list[str], *, stage: str | None, offline: bool) -> None:

@@ -183,7 +183,7 @@ you shall not pass
 you're gonna need a bigger boat
 yesterday all my troubles seemed so far away
 """.strip().split("\n")
-"""Well-known phrases, collected by hand. Few entries of the two lists have 15 characters or more."""
+"""Well-known phrases, collected by hand, because few entries of the two lists have 15 characters or more."""
 
 _HEAD: Final = """\
 # Common passwords, folded, one a line: `python -m tools.common_passwords` writes this file.

@@ -76,7 +76,7 @@ class Wire:
     """A client's transport that prints requests and answers. It can change a request or lose an answer."""
 
     def __init__(self, who: str) -> None:
-        """Send the requests of one person."""
+        """Print each request under the name ``who``, such as ``phone`` or ``thief``."""
         self.who = who
         self._http = HttpTransport()
         self.lose_next_answer = False
@@ -85,7 +85,7 @@ class Wire:
         self.codes: list[str] = []
 
     def __call__(self, request: Request, timeout_s: float, /) -> Answer:
-        """Send a request, print both sides, and return the answer."""
+        """Send a request, print it with its answer, and return the answer. Raises ``NoResponse`` for a lost answer."""
         path = request.url.split("/", 3)[3]
         if self.tamper_next is not None:
             request, self.tamper_next = self.tamper_next(request), None
@@ -203,7 +203,7 @@ class Story:
         return member
 
     def skip(self, seconds: int) -> None:
-        """Move the clocks of the server and of all devices."""
+        """Move the clocks of the server and of all devices by ``seconds``."""
         body = json.dumps({"skip": seconds}).encode()
         fields = {"Content-Type": "application/json"}
         request = urllib.request.Request(self.origin + CLOCK_PATH, body, fields)  # noqa: S310 - loopback

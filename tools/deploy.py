@@ -54,7 +54,7 @@ class NotDone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Account, region and KMS key of a stage. ``key_arn`` is empty until the key is looked up."""
+    """Account, region, partition and KMS key of a stage. ``key_arn`` is empty until the key is looked up."""
 
     account: str
     region: str
@@ -195,7 +195,10 @@ def client(service: str) -> Any:  # noqa: ANN401 - botocore makes its clients' m
 
 
 def place_of_credentials() -> Place:
-    """Return the account of the credentials, and the region. Raises ``aws.NotReady`` without region or credentials."""
+    """Return account, partition and region of the credentials.
+
+    Raises ``aws.NotReady`` without region or credentials.
+    """
     aws.require_account()
     sts = client("sts")
     arn = sts.get_caller_identity()["Arn"]
@@ -380,7 +383,10 @@ def key_arn(stage: Stage, kms: "KMSClient") -> str:
 
 
 def make_ring(stage: Stage, arn: str) -> str:
-    """Make the key ring, if there is none. Return ``created`` or ``exists``. Raises ``NotDone``."""
+    """Make the key ring, if there is none. Return ``created`` or ``exists``. Raises ``NotDone``.
+
+    ``arn``: the ARN of the KMS key that encrypts the key ring.
+    """
     ring = KeyRing(DynamoDB(stage.tables), KmsWrapper(arn), secrets.token_bytes)
     try:
         made = ring.create(now=int(time.time()))

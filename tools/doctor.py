@@ -67,7 +67,7 @@ OPERATE: Final = ".venv/bin/python -m tools.operate"
 
 
 class Row(Struct, frozen=True):
-    """One check. ``remedy`` is empty if there is no problem."""
+    """The result of one check. ``remedy`` is empty if there is no problem."""
 
     part: str
     name: str

@@ -58,7 +58,7 @@ def _dead_letters(sqs: AwsClient, name: str, *, deploy: str, remedy_for: Remedy)
 
 
 def _waiting(sqs: AwsClient, name: str) -> int:
-    """Return the number of messages of a queue."""
+    """Return the approximate number of messages that wait in a queue."""
     url = sqs.call("get_queue_url", QueueName=name)["QueueUrl"]
     asked = ["ApproximateNumberOfMessages"]
     attributes: dict[str, Any] = sqs.call("get_queue_attributes", QueueUrl=url, AttributeNames=asked)["Attributes"]

@@ -48,7 +48,7 @@ class NotProved(Exception):
 
 
 class Line:
-    """A transport from a client to a gateway in this process. ``last``: the request that the drill sends again."""
+    """A transport from a client to a gateway in this process. ``last``: the last request, to send it again."""
 
     def __init__(self, gateway: Gateway) -> None:
         """Send requests to ``gateway``."""
@@ -193,9 +193,9 @@ class Drill:
         self.look(self.environment(self.target), first, before, after, grant, captured, old_password)
 
     def plant(self, grant: str) -> None:
-        """Store a nonce in the live table, and an item with a key prefix that Baton does not use.
+        """Store a nonce in the live table of one-time values, and an item with a key prefix that Baton does not use.
 
-        Prove that the table has both items and the item of ``grant``. Keep their keys in ``one_time``.
+        Prove that the table has both items and the item of ``grant``. Keep the three keys in ``one_time``.
         """
         secret, now = secrets.token_urlsafe(16), int(self.clock.time())
         Ephemeral(DynamoDB(self.source)).consume_nonce("drill", secret, now=now, mark=secrets.token_bytes(16))

@@ -45,7 +45,8 @@ FILES: Final = (
 """The other files of Baton, beside files of the team."""
 
 EXCLUDED: Final = frozenset({MANIFEST, DESCRIPTION})
-"""``openapi.json`` describes the routes of the team too: ``make openapi`` writes it."""
+"""Two files in folders of Baton that have no line in ``MANIFEST``. ``openapi.json`` also describes the routes of the
+team: ``make openapi`` writes this file."""
 
 _DEVELOPMENT: Final = "-dev"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ([^\s/][^\n]*)\Z")

@@ -898,7 +898,7 @@ def render(app: Chalice) -> str:
 
 
 class _Shapes:
-    """Collects structs and returns references to them."""
+    """The structs that the description refers to. `reference` adds a struct."""
 
     def __init__(self) -> None:
         self._types: dict[str, type] = {shape.__name__: shape for shape in PROBLEMS.values()}
@@ -1053,7 +1053,7 @@ def _query_parameters(spec: RouteSpec) -> Iterator[Json]:
 
 
 def _level(spec: RouteSpec) -> str:
-    """Describe the lowest level of a step-up."""
+    """Describe the lowest level (``acr``) that a route accepts for a step-up. Empty: the route needs no step-up."""
     if spec.step_up is None or spec.step_up.acr != "account":
         return spec.step_up.acr if spec.step_up else ""
     level = "aal2 if logins of the account require a second factor, otherwise aal1"

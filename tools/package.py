@@ -334,7 +334,11 @@ def _digest(file: Path) -> str:
 
 
 def _rewrite(archive: Path) -> None:
-    """Add bytecode to a zip, and omit everything that differs between machines: equal content gives an equal zip."""
+    """Compile the sources in a zip, and remove unused files.
+
+    For Baton and the packages that it requires, the bytecode replaces the source. All files get the same time and
+    rights, so equal content gives an equal zip.
+    """
     pinned = (ROOT / "requirements.txt").read_text("utf-8")
     teams = requirements.brought_by("requirements-app.in", pinned)
     # Packages that the team's packages require stay complete, because any part of them may be imported.

@@ -1,7 +1,7 @@
 """Read the requirements files: the required packages and the pins.
 
-``make lock`` pins ``requirements.in`` (Baton's) and ``requirements-app.in`` (the team's) in ``requirements.txt``. It
-pins ``requirements-dev.in``, which includes both, in ``requirements-dev.txt``. This module needs no
+``make lock`` pins ``requirements.in`` (Baton's) and ``requirements-app.in`` (the team's) in ``requirements.txt``.
+``requirements-dev.in`` includes these two files, and its pins are in ``requirements-dev.txt``. This module needs no
 network.
 """
 

@@ -181,7 +181,7 @@ def protect(dynamodb: "DynamoDBClient", tables: Tables, *, pause: Pause = time.s
 
 
 def _let_recover(dynamodb: "DynamoDBClient", name: str, *, pause: Pause) -> None:
-    """Turn point-in-time recovery on. AWS refuses this for some time after a table became active."""
+    """Turn point-in-time recovery on. Repeat this for up to 5 minutes, because AWS may refuse it for a new table."""
     for left in range(BACKUPS_BEGIN_S, -1, -POLL_S):
         try:
             dynamodb.update_continuous_backups(

@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ConsoleServer
 
     def answer(self) -> None:
-        """Answer one request. All checks come before the function is invoked."""
+        """Answer one request. The checks of the request come before the call of the function ``operate``."""
         try:
             answer = self._answered()
         except DevRefusal as refusal:

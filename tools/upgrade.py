@@ -66,7 +66,10 @@ def _manifest(root: Path, remedy: str) -> dict[str, str]:
 
 
 def _require_sound(release: Path, new: Mapping[str, str]) -> None:
-    """Compare every file of a release with its manifest. Raises ``NotDone``, also for a link out of the release."""
+    """Compare each file of a release with its manifest. Raises ``NotDone`` for a missing or changed file.
+
+    A link to a file outside the release counts as a changed file.
+    """
     damaged = sorted(
         name
         for name, sha256 in new.items()

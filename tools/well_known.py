@@ -31,7 +31,7 @@ class Public(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One public file. ``problem`` is empty if phones and browsers can use the file."""
+    """The result of the check of a public file. ``problem`` is empty if phones and browsers can use the file."""
 
     url: str
     problem: str

@@ -36,7 +36,7 @@ class _Comparison:
         self._compared: set[tuple[str, str, str]] = set()
 
     def changes(self) -> Iterator[str]:
-        """Compare route by route."""
+        """Compare the descriptions route by route. Yield a sentence for each change that breaks calls of an old app."""
         for path, item in self._old["paths"].items():
             for method in filter(item.__contains__, _METHODS):
                 where = f"{method.upper()} {path}"

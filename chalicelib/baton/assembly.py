@@ -1,4 +1,4 @@
-"""Make the flows of the other packages, and the routes that run them: one function for each package.
+"""Make the flows (the objects that answer requests) and their routes, with one function for each package.
 
 A cold start does not import this module. The first request to a route of ``later_routes.py`` imports
 this module.

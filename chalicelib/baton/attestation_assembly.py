@@ -9,7 +9,7 @@ from chalicelib.baton.routing import Route
 
 
 def judge_evidence_of(parts: Parts) -> JudgeEvidence:
-    """Make the judge of evidence. All flows of a process share one judge, because the judge has caches."""
+    """Make the object that judges evidence. All flows of an environment share this object, because it has caches."""
     storage = parts.storage
     return JudgeEvidence(
         key_ring=storage.key_ring,

@@ -23,10 +23,10 @@ from chalicelib.baton.ticket_purposes import FORGET_ORDER
 
 
 class Background(Struct, frozen=True, kw_only=True):
-    """The queue, and the flows of the Lambda functions ``jobs`` and ``mail_feedback``.
+    """The queue of orders, and the objects that the Lambda functions ``jobs`` and ``mail_feedback`` use.
 
-    ``pending``: the orders in the queue of a development server. ``forget_later`` is ``None`` if the deployment has no
-    queue.
+    - ``pending``: the orders in the queue of a development server.
+    - ``forget_later``: queues the rest of an account's deletion. ``None``: the deployment has no queue.
     """
 
     pending: PendingOrders
@@ -48,7 +48,7 @@ class Background(Struct, frozen=True, kw_only=True):
 
 
 class MakeBackground(Struct, frozen=True, kw_only=True):
-    """Make the queue and the flows. ``service`` returns the client of an AWS service, by its name and its endpoint."""
+    """Make a ``Background``. ``service`` returns the client of an AWS service, by its name and its endpoint."""
 
     settings: Settings
     clock: Clock
@@ -61,7 +61,7 @@ class MakeBackground(Struct, frozen=True, kw_only=True):
     on_delete: Callable[[], OnDelete | None]
 
     def __call__(self) -> Background:
-        """Make the queue and the flows. No connection is opened."""
+        """Make the queue of orders, and the objects that process orders and mail feedback. Open no connection."""
         pending = PendingOrders()
         outbox: Outbox = pending
         sender: Sender = self.mailbox or OF_THIS_PROCESS

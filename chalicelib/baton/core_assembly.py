@@ -1,4 +1,4 @@
-"""Make the routes that apps call most often, at a cold start. ``assembly.py`` makes the other routes."""
+"""Make the routes of a cold start: the routes that apps call most often. ``assembly.py`` makes the other routes."""
 
 from collections.abc import Iterable
 

@@ -21,10 +21,10 @@ class Done(Struct, frozen=True):
 
 
 class Again(Done, frozen=True):
-    """A ``Done`` without a new write: the value was consumed before, with the same ``mark`` (the id of a request).
+    """A ``Done`` without a new write: the nonce or ticket was consumed before, with the same ``mark``.
 
-    The value was consumed by an earlier try of this storage call, or by an earlier request that this request repeats.
-    Only ``consume_nonce`` and ``consume_ticket`` return ``Again``.
+    A second try of a storage call has the ``mark`` of the first try. For a ticket, a repetition of the client's request
+    can also have the same ``mark``. Only ``consume_nonce`` and ``consume_ticket`` return ``Again``.
     """
 
 

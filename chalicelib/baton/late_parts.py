@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LateParts:
-    """The parts made at their first use: order queue, password check, attestation, requests to other services."""
+    """The parts that are made at their first use, such as the queue of orders and the password check."""
 
     def __init__(  # noqa: PLR0913 - parts of the deployment
         self,
@@ -39,7 +39,7 @@ class LateParts:
         time_budget: TimeBudget,
         on_delete: Callable[[], "OnDelete | None"],
     ) -> None:
-        """Use these parts. ``service`` returns the client of an AWS service, by its name and its endpoint."""
+        """Store what the late parts need. ``service`` returns the client of an AWS service, by name and endpoint."""
         self._settings, self._effects, self._storage, self._log = settings, effects, storage, log
         self._product = product
         self._service = service
@@ -81,7 +81,7 @@ class LateParts:
 
     @cached_property
     def fetch(self) -> "Fetch":
-        """The function that sends requests to services of other parties."""
+        """The function that sends ``GET`` requests to services of other parties."""
         return self._effects.fetch or self._https
 
     @cached_property
@@ -144,7 +144,7 @@ class LateParts:
         self.background.take_feedback(report)
 
     def tell(self, event: str, *, account: AccountId, at: int, told: Told) -> None:
-        """Tell the owner of an account about an event (`events.ports.Notices`)."""
+        """Queue a notice: a mail to the owner of an account about an event (`events.ports.Notices`)."""
         from chalicelib.baton.mail.notices import QueueNotice  # noqa: PLC0415 - cold start
 
         QueueNotice(queue=self.background.queue_mail, log=self._log)(event, account=account, at=at, told=told)

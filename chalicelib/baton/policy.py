@@ -100,8 +100,8 @@ the clocks of two servers differ, and the answer is 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
-"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Each takes eight
-bytes."""
+"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Each attempt takes
+eight bytes."""
 ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
@@ -170,8 +170,8 @@ WRONG_TOTP_IN_A_ROW_MAX = 100
 """After this number of wrong codes in a row, an unknown device must use another factor (NIST SP 800-63B-4 3.2.2)."""
 WRONG_TOTP_IN_A_ROW_KEPT_S = 365 * DAY_S
 SECOND_FACTOR_FAILING_AT = 5
-"""After this number of wrong codes in a day, the owner gets a notice. Only a person with the password can cause this
-notice."""
+"""After this number of wrong codes in a day, the owner gets a notice. Only a person with the password, a linked
+identity or a token of the account can cause this notice."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_CHARACTERS = 24
 """A code has 120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
@@ -204,14 +204,14 @@ FAILURES_PER_SOURCE_MAX = 100
 REGISTRATION_WINDOW_S = HOUR_S
 REGISTRATIONS_PER_SOURCE_MAX = 100
 
-# Mail. Requests of unknown devices are limited for each address and each use of a code. A limit for each account would
-# show which addresses have an account. A known device of the account has its own limit.
+# Mail. Requests of unknown devices are limited for each address and each kind of code, such as the codes of resets. A
+# limit for each account would show which addresses have an account. A known device of the account has its own limit.
 MAIL_CODE_DIGITS = 8
 MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
 """Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8. A stranger without a known device
-guesses right with a probability of 0.04 % a year, for each use of a code."""
+guesses right with a probability of 0.04 % a year, for each kind of code."""
 MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: a person with the password can add devices
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
@@ -293,7 +293,8 @@ ONCE_RETRY_AFTER_S = 1
 less than a second."""
 
 MISMATCH_TOLD_EVERY_S = MINUTE_S
-"""An environment reports tokens of another configuration at most once in this time: a client can repeat such tokens."""
+"""An environment reports genuine tokens that do not fit its configuration at most once in this time, because a client
+can send such a token many times."""
 
 # Reports of events that a client can cause any number of times with one token.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S

@@ -165,7 +165,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     after_recovery: bool = False
     """Whether the password alone is enough for ``step_up``, right after a login by recovery code."""
     may_step_up: str = ""
-    """A text for the description: for which requests the view itself calls ``require_step_up``."""
+    """A text for the OpenAPI description: for which requests the view itself calls ``require_step_up``."""
     bound: bool = False
     """Whether the login must be bound to a key or to an HMAC secret."""
     attested: bool = False
@@ -179,7 +179,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     page: bool = False
     """Whether refusals are written as HTML for a browser that opens the route."""
     answers: Mapping[int, type | None] = {}
-    """The shape of the answer by status, for the description."""
+    """The shape of the answer by status, for the OpenAPI description."""
     session: Literal["kept", "renewed", "replaced", "ended"] = "kept"
     """The effect of a success on the cookies of the caller.
 
@@ -210,9 +210,9 @@ class Route(RouteSpec, frozen=True):
 
 
 def source_network(source: str) -> str:
-    """Return the source of a request: an IPv4 address, or the /64 network of an IPv6 address (one subscriber).
+    """Return the network of a source: an IPv4 address itself, or the /64 network of an IPv6 address.
 
-    A source that is not an IP address is returned unchanged.
+    A subscriber has a whole /64 network. A source that is not an IP address is returned unchanged.
     """
     if ":" not in source:
         return source

@@ -1,4 +1,4 @@
-"""``Baton``, the object that joins storage and packages, and has the decorators for your own routes."""
+"""``Baton``, the object that builds the backend, registers its routes, and has the decorators for your own routes."""
 
 import secrets
 import time
@@ -54,7 +54,7 @@ class Baton(Decorators, TeamFunctions):
     """A login backend for one Chalice application."""
 
     def __init__(self, settings: Settings, effects: Effects, claims: AddClaims | None = None) -> None:
-        """Join the packages. No connection is opened before the first request."""
+        """Make the parts that a cold start needs. No connection is opened before the first request."""
         self.settings, self.deployment = settings, settings.deployment  # `deployment` begins the names of team tables
         self.clock, self.entropy = effects.clock, effects.entropy
         self.log = Log(
@@ -283,7 +283,7 @@ class Baton(Decorators, TeamFunctions):
 
     @property
     def background(self) -> "Background":
-        """The queue, the flows that carry out its orders, and the flow that takes feedback on mails."""
+        """The queue of orders, and the functions that carry out orders and process reports of Amazon SES."""
         return self._late.background
 
     def _work_off(self) -> None:
@@ -313,7 +313,7 @@ class Baton(Decorators, TeamFunctions):
         return operate(event)
 
     def _service(self, name: str, endpoint: str) -> AwsClient:
-        """Return the client of an AWS service: the small AWS client if there is an access key."""
+        """Return the client of an AWS service: the small AWS client if there is an access key, otherwise botocore."""
         small = Endpoint(endpoint, self.settings.region, self.access_key) if self.access_key else None
         return self._aws(name, AwsClient(name, endpoint=small, time_budget=self._time_budget))
 

@@ -25,7 +25,7 @@ _FIRST_DAY = 719_163
 
 
 class TeamFunctions:
-    """Register the functions of a team. ``Baton`` is a subclass."""
+    """The methods that register the functions of a team. ``Baton`` is a subclass."""
 
     settings: Settings
     clock: Clock

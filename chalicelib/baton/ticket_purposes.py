@@ -42,11 +42,11 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
         TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),
         # A TOTP enrolment: people install an authenticator app meanwhile.
         TicketPurpose("enrolment", prefix="en.", life_s=15 * MINUTE_S),
-        # The session into which a person types a mail code. The session of a reset lives for 20 minutes.
+        # The session of a mailed code, until the person types the code. The session of a reset lives for 20 minutes.
         TicketPurpose("mail_session", prefix="ms.", life_s=HOUR_S),
         # A link in a mail. The link with the longest life undoes a change of the address.
         TicketPurpose("mail_link", prefix="ml.", life_s=7 * DAY_S),
-        # A handover from an app to a browser. The person taps in between.
+        # The code of a handover from an app to a browser. The person may have to confirm in the browser.
         TicketPurpose("handover", prefix="ho.", life_s=MINUTE_S),
         # The offer to bind cookies to a key of the browser, the proof of this key, and the challenge for a later proof.
         TicketPurpose("browser_offer", prefix="bd.", life_s=5 * MINUTE_S),

@@ -104,7 +104,7 @@ T = TypeVar("T")
 
 
 class BatonError(Exception):
-    """The errors of this client.
+    """The base class of the errors of this client.
 
     BatonError
     ├── NotLoggedIn            no login is stored: show the login screen
@@ -149,7 +149,7 @@ class LoggedOut(NotLoggedIn):
 
 class _Unanswered(BatonError):
     def __init__(self, message: str, last: object = "") -> None:
-        """Keep what came instead of an answer."""
+        """Store `last`: a text about what came instead of an answer, such as a network error."""
         super().__init__(message)
         self.last = str(last)
 
@@ -230,7 +230,7 @@ class DeviceKey:
     public: Mapping[str, str] | None = field(default=None, compare=False)  # The JWK of a key in another store.
 
     def __post_init__(self) -> None:
-        """Parse the key, or raise `BrokenStorage`."""
+        """Check that the key can be parsed, or raise `BrokenStorage`. A key in another store is not checked."""
         if self.opens:
             _private_key(self.data)
 
@@ -248,7 +248,10 @@ class DeviceKey:
         return cls(base64.b64encode(encoded).decode())
 
     def jwk(self) -> dict[str, str]:
-        """Return the public key as a JWK: the members that RFC 7638 requires, in the order of that RFC."""
+        """Return the public key as a JWK: the members that RFC 7638 requires, in the order of that RFC.
+
+        For a key in another store, return the stored JWK, or an empty dictionary if the record has none.
+        """
         if not self.opens:
             return dict(sorted((self.public or {}).items()))
         private = _private_key(self.data)
@@ -264,7 +267,7 @@ class DeviceKey:
         return _base64url(hashlib.sha256(_json_bytes(self.jwk())).digest())
 
     def sign(self, message: bytes) -> bytes:
-        """Sign. A P-256 signature is raw r and s (RFC 9421 section 3.3.4), not the DER that libraries return."""
+        """Sign a message. A P-256 signature is raw r and s (RFC 9421 section 3.3.4), not the DER of libraries."""
         private = _private_key(self.data)
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return private.sign(message)
@@ -292,7 +295,7 @@ class Session:
 
     @property
     def done(self) -> bool:
-        """Always true: a `Session` is a finished login. `login` can also return a `LoginStep`: its `done` is false."""
+        """Always true: a `Session` is a finished login. In a `LoginStep`, which `login` may return, `done` is false."""
         return True
 
 
@@ -312,20 +315,26 @@ class Pending:
     problem: Mapping[str, Any] | None = field(default=None, repr=False)  # The refusal, without its `auth_session`.
 
     def same_login(self, other: "Pending") -> bool:
-        """Whether `other` has the same address, client and binding. If so, this attempt is kept and sent again."""
+        """Whether `other` has the same address, client and binding. If so, the client sends the attempt of `self`."""
         return (self.email, self.client_id, self.binding) == (other.email, other.client_id, other.binding)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An identity at a provider, as a proof. `sign_in` shows the provider's sign-in sheet and returns the id_token."""
+    """An identity at a provider, as the proof for a step-up. `sign_in` shows the sign-in sheet with a nonce.
+
+    `sign_in` returns what the sheet returned: the id_token, or a dictionary with `id_token` and `authorization_code`.
+    """
 
     provider: str
     sign_in: "SignIn" = field(repr=False)
 
     @classmethod
     def of(cls, given: object) -> "Identity":
-        """Return the given `Identity` or dictionary as an `Identity`. Raise `TypeError` for anything else."""
+        """Return the given `Identity` or dictionary as an `Identity`.
+
+        Raise `TypeError` for any other value, and for a dictionary that does not have exactly the two members.
+        """
         identity = cls(**given) if isinstance(given, Mapping) else given
         if not isinstance(identity, Identity):
             raise TypeError("`identity` is an Identity, or a dictionary with `provider` and `sign_in`.")
@@ -341,10 +350,8 @@ class Proof:
     - For a login, set one of `totp`, `recovery_code` and `passkey`. To enrol an authenticator app, set `enrolment` and
       `totp`.
 
-    Two of the members:
-
-    - `totp`: the code of an authenticator app.
-    - `passkey`: the answer of the platform, or a function that gets the WebAuthn options and returns this answer.
+    `totp` is the code of an authenticator app. `passkey` is the answer of the platform, or a function that gets the
+    WebAuthn options and returns this answer.
     """
 
     password: str | None = field(default=None, repr=False)
@@ -356,7 +363,11 @@ class Proof:
 
     @classmethod
     def of(cls, given: object) -> "Proof":
-        """Return the given password, `Proof` or dictionary as a `Proof`. Raise `TypeError` for anything else."""
+        """Return the given password, `Proof` or dictionary as a `Proof`.
+
+        Raise `TypeError` for a value of another type, and for a dictionary with an unknown member. Also raise it if all
+        members are missing or empty. This accepts every text: an empty text becomes an empty password.
+        """
         if isinstance(given, str):
             return cls(password=given)
         proof = cls(**given) if isinstance(given, Mapping) else given
@@ -399,10 +410,10 @@ class LastSecret:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A login that has ended on this device. It is kept until the server has confirmed its end, at most 30 days.
+    """A login that has ended on this device. The record keeps it until the server confirms the end, at most 30 days.
 
-    `key`: the device's key, if the client deleted it from the record because another device has a copy of it (rule 8).
-    Otherwise `None`: the record still has the key, or the login is bound to `secret` or is unbound.
+    `key`: the device's key, if the client deleted this key from the record because another device may have a copy of
+    the key (rule 8). Otherwise `None`: the record still has the key, or the login is bound to `secret` or is unbound.
     """
 
     token: str = field(repr=False)
@@ -429,7 +440,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an app shows. Until the next login, `reason` and `at` say why and when the last login ended.
+    """The login state of the device. Until the next login, `reason` and `at` say why and when the last login ended.
 
     `reason` has the values of `LoggedOut.reason`. It is `None` if there is no end to explain, such as after `forget`.
     """
@@ -508,7 +519,7 @@ class Record:
 
     @staticmethod
     def from_json(text: bytes) -> "Record":
-        """Parse version 2 or 1, or raise `BrokenStorage`: an unreadable record is not the same as no login."""
+        """Parse a record of version 2 or 1, or raise `BrokenStorage`: an unreadable record may still have a login."""
         try:
             given = _object(json_codec.loads(text))
             version = given.get("v", 1)
@@ -589,7 +600,7 @@ def _session(given: Mapping[str, Any]) -> Session:
     return Session(
         device_id=_text(given["device_id"]),
         access_token=access_token,
-        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Left out if equal.
+        refresh_token=_text_or_none(given.get("refresh_token", access_token)),  # Missing if the two tokens are equal.
         expires_at=_time(given["expires_at"]),
         attempt=_text(given["attempt"]),
         key_id=_text_or_none(given.get("key_id")),
@@ -834,7 +845,7 @@ def _no_constant(name: str) -> float:
 
 
 class NoResponse(Exception):
-    """There was no answer. `sent`: the request may have arrived.
+    """There was no answer, or an answer that is not Baton's (rule 9). `sent`: the request may have arrived.
 
     The client repeats the request until the deadline. If a repetition is not safe, it raises `AnswerLost`.
     """
@@ -922,7 +933,7 @@ class HttpTransport:
                 connection = idle.pop()
                 with selectors.DefaultSelector() as selector:
                     selector.register(connection.sock, selectors.EVENT_READ)
-                    hung_up = bool(selector.select(0))  # No answer is due: readable means that the server closed it.
+                    hung_up = bool(selector.select(0))  # No answer is due, so a readable connection is closed.
                 if not hung_up:
                     connection.sock.settimeout(timeout_s)
                     return connection
@@ -939,9 +950,9 @@ class HttpTransport:
 
 
 class _PunctualReader(io.RawIOBase):
-    """Reads from a socket until a deadline.
+    """A reader of a socket. After its deadline, a read raises `TimeoutError`.
 
-    The time-out of a socket applies to each read, so slow bytes would extend the total time.
+    The time-out of a socket applies to each read. With this time-out alone, slow bytes would extend the total time.
     """
 
     def __init__(self, sock: socket.socket, until: float) -> None:
@@ -1399,7 +1410,10 @@ class BatonClient:
         return str(said["attested"])
 
     def pending_step(self) -> "LoginStep | None":
-        """Return the step of a login that waits for a second factor, also after a restart. `None`: there is none."""
+        """Return the step of a login that waits for a second factor, also after a restart.
+
+        Return `None` if no login waits, or if the waiting login has expired.
+        """
         pending = self._stored().pending
         if pending is None or not pending.auth_session:
             return None
@@ -1407,7 +1421,10 @@ class BatonClient:
         return None if over else self._step(pending)
 
     def exchange(self, *, deadline_s: float | None = DEADLINE_S) -> Session:
-        """Exchange the token now. Do not call this on a timer: `call` exchanges the token when necessary (rule 7)."""
+        """Exchange the token now. Do not call this on a timer: `call` exchanges the token when necessary (rule 7).
+
+        For a login without a refresh token, this raises `BatonError`.
+        """
         patience = self._patience(deadline_s)
         self._revoke_waiting(patience.left_s())
         return self._exchange(self._current(), patience)
@@ -1989,7 +2006,7 @@ class BatonClient:
         return _secret_signer(last.key_id, last.secret) if by_last and last is not None else None
 
     def _with_key(self, record: Record) -> Record:
-        """Make the key of the device, if logins are bound to a key and the record has none."""
+        """Return the record. If logins are bound to a key and the record has no usable key, add a new key."""
         has = record.key is not None and record.key.opens
         return record if has or self._binding != "key" else replace(record, key=DeviceKey.generate(self._key))
 
@@ -2031,7 +2048,10 @@ class BatonClient:
         return lambda created: self._request("POST", path, body, created=created, fields=fields, signer=signer)
 
     def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
-        """Store a finished login, if the storage still has the attempt of this login."""
+        """Store a finished login, if the storage still has the attempt of this login, and return the login.
+
+        Otherwise, raise `NotLoggedIn`, unless another process has already stored this login.
+        """
         attempt = sent.pending.attempt if sent.pending else None
         session = Session(
             device_id=tokens["device_id"],
@@ -2159,7 +2179,7 @@ class BatonClient:
         return True
 
     def _usable(self, patience: _Patience) -> None:
-        """Exchange a token that expires soon or has expired, at most twice: a late child may have expired too."""
+        """Exchange a token that expires soon or has expired. Do it at most twice: a late child may have expired too."""
         self._revoke_waiting(patience.left_s())
         for _ in range(2):
             session = self._current()
@@ -2263,9 +2283,9 @@ class BatonClient:
         return self._request("POST", path, urlencode(form).encode(), created=created, fields=named, signer=signer)
 
     def _drop(self, ended: Session | None, *, known: bool = True) -> None:
-        """Remove a login that has ended from storage. A login that replaced it meanwhile stays (rule 3).
+        """Remove the ended login from the storage. Keep another login that was stored in its place (rule 3).
 
-        `known=False` also deletes the secret, because the account of the secret does not exist any more.
+        `known=False`: also delete the last HMAC secret, because the account of the secret no longer exists.
         """
 
         def dropped(record: Record) -> Record:
@@ -2507,7 +2527,10 @@ def _hashed(*lines: str) -> str:
 
 
 def _signed_in(sign_in: "SignIn | SignedIn", nonce: str) -> dict[str, str]:
-    """Return what the sheet of a provider returned for a nonce. Raise `TypeError` for anything else."""
+    """Return what the sheet of a provider returned for a nonce, as a dictionary.
+
+    The members are the text `id_token` and, optionally, the text `authorization_code`. Otherwise, raise `TypeError`.
+    """
     given = sign_in(nonce) if callable(sign_in) else sign_in
     signed: dict[str, Any] = {"id_token": given} if isinstance(given, str) else dict(given)
     known = {name: signed[name] for name in ("id_token", "authorization_code") if isinstance(signed.get(name), str)}

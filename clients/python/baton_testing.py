@@ -1,4 +1,4 @@
-"""Test your app against faults. Your test plans a fault, and `make dev` loses an answer, slows down or copies a device.
+"""Faults for the tests of your app. A test plans a fault, such as a lost answer, and `make dev` causes the fault.
 
     dev = Development()
     with dev.fault("answer_lost", route="POST /oauth/token"):
@@ -37,14 +37,14 @@ class FaultNotMetError(AssertionError):
 
 @dataclass(frozen=True)
 class Fault:
-    """A planned fault."""
+    """A planned fault: its id, and its name, such as `answer_lost`."""
 
     id: str
     name: str
 
 
 class Development:
-    """A running `make dev`."""
+    """The development server that `make dev` runs, for a test that plans faults and reads mails and requests."""
 
     def __init__(self, url: str = "http://localhost:8000") -> None:
         """Use the server at `url`, without `/api`."""
@@ -103,11 +103,11 @@ class Development:
         return list(self._send("GET", "/faults")["faults"])
 
     def skip(self, seconds: float) -> int:
-        """Move the clock of the server by some seconds, and return its new time in seconds."""
+        """Move the clock of the server forward by `seconds`. Return the new server time, in seconds."""
         return int(self._send("POST", "/clock", {"skip": seconds})["server_time"])
 
     def mails(self) -> list[dict[str, str]]:
-        """Return the mails, the newest first."""
+        """Return the mails that Baton has sent to the development mailbox, the newest first."""
         return list(self._send("GET", "/mails")["mails"])
 
     def requests(self, text: str = "") -> list[dict[str, Any]]:

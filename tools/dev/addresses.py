@@ -8,7 +8,7 @@ from collections.abc import Iterator
 THIS_MACHINE = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # nosec B104 - only if a developer sets HOST=
 EMULATOR = "10.0.2.2"
-"""The host of the machine in the Android emulator (developer.android.com, "Network address space")."""
+"""The address at which the Android emulator reaches this machine (developer.android.com, "Network address space")."""
 MULTICAST_DNS = "*.local"
 """The domain of multicast DNS names (RFC 6762)."""
 _DOCUMENTATION = ("192.0.2.1", 9)

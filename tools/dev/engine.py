@@ -124,7 +124,7 @@ def over_http(port: int = 0, *, certificate: Path | None = None) -> Iterator[str
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415 - only needed here
 
     class Silent(WSGIRequestHandler):
-        """Keeps connections open, as AWS does, and logs nothing: a request line may contain a secret."""
+        """A handler that keeps connections open, as AWS does. It logs nothing: a request line may contain a secret."""
 
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True

@@ -138,7 +138,10 @@ class _Handler(BaseHTTPRequestHandler):
             return True
 
     def _stream(self, parts: Iterator[bytes]) -> None:
-        """Send a stream of events until the client closes the connection. The thread of the connection is a daemon."""
+        """Send a stream of events until the client closes the connection.
+
+        The thread of the connection is a daemon, so an open stream does not delay the end of the process.
+        """
         self.close_connection = True
         self.send_response_only(HTTPStatus.OK)
         for name, value in (

@@ -141,13 +141,17 @@ class DevelopmentProviders:
         self._lock = threading.Lock()
 
     def serve(self, rows: "Providers | None", baton: "Baton | None" = None) -> None:
-        """Serve these rows from now on. Each load of the app calls this."""
+        """Serve these rows from now on. Each load of the app calls this.
+
+        ``baton``: the loaded ``Baton``. `set_apple_key` uses its key ring and its storage.
+        """
         self._rows, self._baton = rows, baton
 
     def set_apple_key(self, provider: DevelopmentProvider) -> None:
         """Store a new private key for Apple, unless the stored key has the key id of ``provider.row``.
 
-        Baton needs this key to trade an authorization code. For other providers, do nothing.
+        Baton needs this key to trade an authorization code. For a provider of another kind than ``apple``, do nothing.
+        Also do nothing while this server has no ``Baton`` (see `serve`).
         """
         from chalicelib.baton.federation.apple_key import NoKey, keep_key, stored_key  # noqa: PLC0415 - as in fetch
         from chalicelib.baton.ids import Secret  # noqa: PLC0415

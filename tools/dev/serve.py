@@ -133,7 +133,7 @@ def _set_environment(port: int, url: str, secret: str, host: str) -> None:
 
 
 def _demo_account(gateway: Gateway, port: int) -> str:
-    """Register the demo account. In a database that keeps its tables, the account may already exist."""
+    """Register the demo account, and describe the result. A database that keeps its tables may have the account."""
     body = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD, "client_id": "simple", "device": {"name": "make dev"}}
     headers = [("Host", f"localhost:{port}"), ("Content-Type", "application/json")]
     answer = gateway.call("POST", "/api/register", headers, json.dumps(body).encode())

@@ -1,4 +1,4 @@
-"""Export every account with its password hash, encrypted with the tool ``age``. Nothing is written unencrypted."""
+"""Export every account with its password hash. The tool ``age`` encrypts all data before it is written."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The hashes of other systems, in the strings that Baton verifies (``chalicelib/baton/factors/hashes``)."""
+"""Convert password hashes of other systems to strings that Baton verifies (``chalicelib/baton/factors/hashes``)."""
 
 import base64
 import binascii

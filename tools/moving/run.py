@@ -2,8 +2,8 @@
 
 After each batch, the outcomes are appended to ``FILE.result``. Then ``FILE.progress`` is replaced: it has the number of
 records that are done, the counts, and the size of ``FILE.result``. After a crash between these two writes, the next run
-repeats one batch. It first cuts off the lines of this batch in ``FILE.result``, so each record has one line. It does
-not make an account again that the batch has already made.
+repeats one batch. It first cuts off the lines of this batch in ``FILE.result``, so each record has one line. It
+finds the accounts that the batch has already made, and does not make them a second time.
 """
 
 import hashlib

@@ -108,7 +108,7 @@ class Scan(Struct, frozen=True, kw_only=True):
         return {identity.index: identity for identity in map(identity_of, items)}, units
 
     def _items(self, table: str, keys: list[Item]) -> tuple[list[Item], float]:
-        """Read the items of these keys that exist, and return the read units too."""
+        """Return the items that exist under these keys, and the read units that this used."""
         found: list[Item] = []
         units = 0.0
         for first in range(0, len(keys), BATCH_KEYS):

@@ -184,7 +184,7 @@ def _cognito(file: Path) -> Iterator[Record]:
 
 
 def _migrating(identity: str, row: Mapping[str, str]) -> Record:
-    """Return an account without its hash. The app's hook checks its password at the first login."""
+    """Return an account without a password hash. At the first login, the app's hook checks the password."""
     enabled = row.get("enabled")
     return Record(
         identity,

@@ -1,4 +1,4 @@
-"""Write one account of an import: one transaction, whose items must not exist."""
+"""Write one account of an import in one transaction, which fails if one of its items exists."""
 
 from collections.abc import Callable
 
@@ -108,7 +108,7 @@ class Write(Struct, frozen=True, kw_only=True):
 
         The outcome does not contain the id of another person's account: the team must not connect its own data with
         that account. ``identity``: the account has an identity of the line. A person may have linked the identity to
-        another account after the account of the line was made.
+        another account after the account of the line was made. Then the outcome is ``unchanged``.
         """
         others = account not in self._ids(arrival)
         if others and not identity:

@@ -28,7 +28,7 @@ CPU_MAX_S: Final = 120
 SHOWN_MAX: Final = 4_000
 """The maximum number of characters of a failure that are printed."""
 MUTANT_S: Final = 1.5
-"""The estimated time of a mutant in seconds, two at a time. It was measured with the dozen mutants of SHORT=1."""
+"""The estimated seconds for one mutant while two run at the same time, measured with the dozen mutants of SHORT=1."""
 TREE: Final = (
     "app.py",
     "pyproject.toml",

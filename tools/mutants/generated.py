@@ -107,7 +107,7 @@ def _turned(node: ast.Compare) -> Iterator[ast.Compare]:
 
 
 def _shortened(where: str, node: ast.Tuple) -> Iterator[tuple[str, ast.expr, ast.expr]]:
-    """Yield a condition of several named parts again, once without each part. Yield nothing for any other tuple."""
+    """Yield a condition without one of its named parts, once for each part. For any other tuple, yield nothing."""
     made_of = [type(part) for part in node.elts]
     if ast.Name in made_of and set(made_of) <= {ast.Name, ast.Starred, ast.Constant}:
         for place in range(len(node.elts)):

@@ -1,4 +1,4 @@
-"""The activity of an account, for its owner: the events of its logins, and the evidence of a reuse."""
+"""The activity of an account, for its owner: the audited events, and the two uses of a reused token."""
 
 import re
 from collections.abc import Mapping
@@ -47,13 +47,13 @@ class FirstUse(Struct, frozen=True, kw_only=True):
 
 
 class SecondUse(Struct, frozen=True, kw_only=True):
-    """The second use of the token, which ended the login.
+    """The request that ended the login: the second use of the token, except if ``key`` is ``another``.
 
-    ``key`` is the key that signed the request of this use:
+    ``key`` is the key that signed this request:
 
     - ``own``: the key or HMAC secret of the login.
-    - ``another``: another key. Baton could not verify its signature. The wrong key alone ended the login, so this can
-      be the first use of the token.
+    - ``another``: another key, so Baton could not verify the signature. The wrong key alone ended the login, so this
+      can be the first use of the token.
     - ``none``: no key, because the login has none.
     """
 
@@ -66,7 +66,10 @@ class SecondUse(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """The two uses of a reused token. The owner can compare them, to distinguish a copied device from a faulty app."""
+    """The two uses of a reused token. The owner can compare them, to distinguish a copied device from a faulty app.
+
+    ``first`` is missing if ``second.key`` is ``another``.
+    """
 
     first: FirstUse | UnsetType = UNSET
     second: SecondUse
@@ -136,7 +139,7 @@ def shown(stored: StoredEvent, account_state: AccountState | None) -> ActivityEv
 
 
 def _evidence(stored: StoredEvent) -> Evidence | UnsetType:
-    """Read the evidence from the details of a reuse. ``UNSET``: a detail is missing or cannot be read."""
+    """Read the `Evidence` from a ``token_reused`` event. ``UNSET``: a detail of the event is missing or unreadable."""
     told = stored.event.details
     try:
         first: FirstUse | UnsetType = UNSET

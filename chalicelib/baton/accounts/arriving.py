@@ -30,10 +30,10 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
     - ``email``: canonical. It may be empty if there is an identity.
     - ``source_id``: the id of the account in the other system.
-    - ``password_hash``: a hash that Baton verifies (``factors/hashes``).
+    - ``password_hash``: the hash string of the other system, in a format that Baton can verify (``factors/hashes``).
     - ``totp``: the secret of an authenticator app.
     - ``migrate``: at the first login, the app's function (``Baton.migrate_with``) checks the password.
-    - ``second_factor_required``: the person had a second factor that cannot be moved.
+    - ``second_factor_required``: the person had a second factor that cannot be moved, so Baton requires a new one.
     - ``identities``: the identities at providers, by the code of the provider.
     """
 

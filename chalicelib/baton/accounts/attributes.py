@@ -1,4 +1,4 @@
-"""The attributes that an app stores with accounts, for the claims of its tokens."""
+"""The attributes that the code of the team stores with an account, for the claims in the tokens of the account."""
 
 from collections.abc import Mapping
 

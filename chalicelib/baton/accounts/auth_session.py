@@ -90,7 +90,8 @@ class OpenSession(Struct, frozen=True):
 class AskForFactor(Struct, frozen=True, kw_only=True):
     """Make the refusal that starts the second step of a login. It contains the ``auth_session``.
 
-    ``email_first``: mail is on, so a login must prove the address before it enrols the first second factor.
+    ``email_first``: mail is on. So if the account has no second factor, the login must prove the address before it
+    enrols one.
     """
 
     entropy: Entropy

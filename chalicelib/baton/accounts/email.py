@@ -13,8 +13,8 @@ from chalicelib.baton.policy import EMAIL_BYTES_MAX
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
 """The maximum length of an address as it is sent, before it is made canonical, in bytes.
 
-A character of up to four bytes becomes at least one byte. So if a longer address has no blanks at its ends, its
-canonical form is too long.
+In the canonical form, a character of up to four bytes becomes at least one byte. So if an address exceeds this limit,
+its canonical form is too long. The only exception is an address with blanks at its ends.
 """
 _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63
@@ -25,9 +25,10 @@ _INVISIBLE = re.compile(
 )
 """The letters and marks with the property Default_Ignorable_Code_Point (UAX 44). They are invisible."""
 _IN_DOMAINS_BESIDES = frozenset("\u3002\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d")
-"""The ideographic full stop, and characters that are valid only in some contexts (RFC 5892 appendix A).
+"""The characters outside ASCII that a domain may have besides letters, marks and numbers.
 
-The library ``idna`` checks the context.
+They are the ideographic full stop, and characters that are valid only in some contexts (RFC 5892 appendix A). The
+library ``idna`` checks the context.
 """
 
 

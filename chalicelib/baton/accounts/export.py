@@ -202,7 +202,7 @@ def _password(user: User) -> Iterator[ExportedFactor]:
 
 
 def _second_factors(factors: SecondFactors) -> Iterator[ExportedFactor]:
-    """List the second factors: their kinds and times, and no secret."""
+    """List the second factors and the remembered devices, without any secret."""
     totp, recovery = factors.totp, factors.recovery
     if totp is not None:
         yield ExportedFactor(

@@ -138,7 +138,7 @@ class Admit(Struct, frozen=True, kw_only=True):
         is raised.
 
         Raises:
-            InvalidCredentials: the account was disabled during the login.
+            InvalidCredentials: the account was disabled or deleted during the login.
             InvalidSession: the unfinished login is no longer valid.
             Superseded: see `FirstTokens.find_by_attempt`.
             TooManyRequests: the account has no room for another login.
@@ -194,7 +194,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
             )
             if isinstance(admitted, Done):
-                self.log.set_lineage(lineage=lineage.id)  # else the next events would set a replaced lineage
+                self.log.set_lineage(lineage=lineage.id)  # otherwise `login_replaced` sets a replaced lineage
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
                     idle_s, not_before = idle_s_of.get(one.client), ring.not_before
                     if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:
@@ -244,7 +244,7 @@ class Admit(Struct, frozen=True, kw_only=True):
 
 
 def _check_basis(account_state: AccountState | None, basis: Basis | None, *, not_before: int, now: int) -> None:
-    """Refuse a login whose basis has ended, or whose account was disabled, since the account state was read."""
+    """Refuse a login if its basis has ended or its account is inactive, in the newly read ``account_state``."""
     if isinstance(basis, UnfinishedLogin) and not may_go_on(account_state, basis):
         raise InvalidSession("auth_session: the account changed before the admission")
     if isinstance(basis, Restoring | HandingOver):

@@ -25,7 +25,7 @@ OnDelete = Callable[[AccountId], object]
 """The app's function that deletes the app's data about an account."""
 
 _EVENT_ID = "deleted"
-"""The id is fixed, so that a repetition writes the same event."""
+"""The id of the event ``account_deleted``. The id is fixed, so that a repetition writes the same event."""
 
 
 class ForgetOrder(Ticket, frozen=True):

@@ -204,7 +204,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
     def _check_level(
         self, client: Client, account_state: AccountState, acr: str, user: Callable[[], User | None], *, now: int
     ) -> None:
-        """Refuse a login below ``aal2`` if a login at this client needs a second factor.
+        """Refuse to hand over a login below ``aal2`` if a login at this client needs a second factor.
 
         For a login at ``aal2`` or higher, the user is not read.
         """
@@ -225,7 +225,7 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
 
 def masked(email: str) -> str:
-    """Return an address in a form that its owner recognises: ``a…a@example.com``.
+    """Mask an e-mail address in a way that its owner still recognises: ``a…a@example.com``.
 
     If ``email`` is empty, return a fixed text.
     """

@@ -1,4 +1,4 @@
-"""Prove the address of an account in the middle of a login, before the login enrols the account's first second factor.
+"""Prove the address of an account during a login, before the login enrols a second factor.
 
 The client, a role or an operator can require a second factor. This step is for an account that has no second factor
 yet. A thief who has only the password must not enrol an authenticator app. So if mail is on, the person must first send

@@ -100,7 +100,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
 
         Raises:
             InvalidSession: ``auth_session`` is not valid.
-            FactorRequired: the account has a factor.
+            FactorRequired: the account already has a second factor.
             EnrolmentRequired: the login must prove the address first.
 
         """
@@ -248,7 +248,8 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self._wrong(user, "the recovery code was used")
         left = user.factors.codes_left - 1
         told = Told(device=session.ticket.label)
-        # A restore from a backup makes the code valid again. Then `tools.after_restore` removes it, by this digest.
+        # If the tables are restored from a backup, the code is valid again. Then `tools.after_restore` finds it by this
+        # digest, and removes it.
         details: dict[str, str | int] = {"left": left, "digest": digest.hex()}
         self.record("recovery_code_used", account=user.account, details=details, told=told)
         return left

@@ -43,7 +43,7 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
     admit: Admit
 
     def options(self, message: Message, *, client_id: str, device: Device) -> PasskeyOptions:
-        """Return the options to prove any passkey. The request names no account, so none is read.
+        """Return the options to prove any passkey. The request names no account, so no account is read.
 
         Raises ``NotFound`` if the client cannot use passkeys.
         """
@@ -67,8 +67,8 @@ class LoginWithPasskey(Struct, frozen=True, kw_only=True):
     ) -> TokenResponse:
         """Return the first tokens. A retry with the same attempt gets the same tokens.
 
-        Nothing is written before the signature is verified: a request with an invalid signature causes two reads at
-        most.
+        Nothing is written before the signature is verified. So a request with an invalid signature causes only a few
+        reads.
 
         Raises:
             UnknownPasskey: the account of ``userHandle`` does not exist, or does not have this passkey.

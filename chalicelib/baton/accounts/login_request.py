@@ -218,7 +218,7 @@ class Judge(Struct, frozen=True, kw_only=True):
         now: int,
         verified: bool = False,
     ) -> Verdict:
-        """Return the verdict.
+        """Return the verdict of `judge_login` on this login request.
 
         ``verified``: treat the address as proved, even if ``user`` was read before the proof.
         """

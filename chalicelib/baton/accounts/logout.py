@@ -18,7 +18,10 @@ class Logout(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, *, everywhere: bool) -> None:
-        """End the login before the response is sent. After the response, no call or exchange of the login succeeds."""
+        """End the caller's login. If ``everywhere`` is true, end all logins of the account.
+
+        This is done before the response is sent. After the response, no call or exchange of an ended login succeeds.
+        """
         now = self.clock()
         if not everywhere:
             if isinstance(self.lineage_store.end(caller.account, caller.device_id, EndReason.LOGOUT, now=now), Done):

@@ -43,6 +43,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=512)]
 class OperatorRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request of an operator.
 
+    ``q`` is the e-mail address or account id that ``find`` looks up. ``before`` is the ``next`` of an earlier page of
+    ``activity``.
     ``confirm`` is the e-mail address of the account, as the operator types it. For an account without an address,
     ``confirm`` is the id of the account.
     """

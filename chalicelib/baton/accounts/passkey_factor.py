@@ -1,4 +1,4 @@
-"""A passkey as the second step of a login: prove a passkey of the account, or enrol its first second factor."""
+"""A passkey in the second step of a login: prove a passkey, or enrol one if the account has no second factor."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any

@@ -30,7 +30,11 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
     record: Record
 
     def __call__(self, caller: Caller, new_password: str) -> None:
-        """Change the password. Only the caller's own lineage stays active."""
+        """Change the password, and end every other lineage of the account.
+
+        The caller's lineage stays active. If an app handed this lineage over to a browser, the app's lineage ends, and
+        so the caller's lineage ends too.
+        """
         now = self.clock()
         ring = self.key_ring.current(now=now)
         user = self.users.get(caller.account)

@@ -74,7 +74,7 @@ class EmailStatus(Protocol):
 
 
 class Users(Passwords, Protocol):
-    """Registered people: e-mail index entries and password hashes."""
+    """Registered people: users, password hashes and e-mail index entries."""
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
         """Return the account of an e-mail address, or ``None``."""
@@ -92,8 +92,9 @@ class Users(Passwords, Protocol):
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage.
 
-        Every other lineage ends with reason ``password_changed``. Every remembered device is deleted. If
-        ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
+        Every other lineage ends with reason ``password_changed``. If an app handed the actor's login over, the app's
+        login ends, and so the actor's login ends too. Every remembered device is deleted. If ``actor.in_cookies`` is
+        true, the generation of the actor's lineage rises by one.
 
         This is one transaction, with these conditions:
 

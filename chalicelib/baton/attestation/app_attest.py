@@ -186,5 +186,5 @@ def _app_of(digest: bytes, app_ids: tuple[str, ...]) -> str:
 
 
 def _member(value: Cbor, name: int | str) -> Cbor:
-    """Return a member of a map. ``None``: there is none, or the value is not a map."""
+    """Return a member of a map. ``None``: the map has no such member, or the value is not a map."""
     return value.get(name) if isinstance(value, dict) else None

@@ -60,7 +60,7 @@ def verify_key_attestation(  # noqa: PLR0913 - all that a verdict depends on
     anchors: Sequence[x509.Certificate],
     now: int,
 ) -> Accepted:
-    """Verify a chain of certificates (DER, the leaf first), and return the facts. Raises ``EvidenceRefused``.
+    """Verify a chain of certificates (DER, the leaf first), and return the proved facts. Raises ``EvidenceRefused``.
 
     - ``thumbprint``: the RFC 7638 thumbprint of the device key (32 bytes).
     - ``revoked``: the digests of revoked serials.

@@ -24,7 +24,7 @@ _LOW_TAG: Final = 31
 
 @asn1.sequence
 class _KeyDescription:
-    """The members in their order (Android, "Key and ID attestation", schema)."""
+    """The members of the extension, in the order of the schema (Android, "Key and ID attestation")."""
 
     attestation_version: int
     attestation_level: asn1.TLV

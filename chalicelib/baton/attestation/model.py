@@ -22,7 +22,7 @@ CHAIN_BYTES_MAX: Final = 16 * 1024
 CHAIN_CERTIFICATES: Final = range(3, 7)
 
 REVOKED_MAX: Final = 40_000
-"""The maximum number of revoked serials. They are stored in one item, and take 320 KB."""
+"""The maximum number of revoked serials. One item stores their digests, which take 320 KB."""
 LIST_BYTES_MAX: Final = 8 * 1024 * 1024
 LIST_WITHIN_S: Final = 10.0
 LIST_STALE_S: Final = 7 * DAY_S

@@ -69,7 +69,7 @@ class Attestations(Protocol):
         """Return the list of revoked certificates, or ``None`` if it was never fetched."""
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list, for the daily job. ``Refused``: the stored list is newer."""
+        """Replace the list of revoked certificates, for the daily job. ``Refused``: the stored list is newer."""
 
     def switches(self) -> str:
         """Return the operator's switches (`model.Switches`), encrypted, or an empty text if none was ever set."""

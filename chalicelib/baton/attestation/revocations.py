@@ -42,10 +42,10 @@ class FetchRevocations(Struct, frozen=True, kw_only=True):
     clients: Clients
 
     def __call__(self) -> None:
-        """Replace the list.
+        """Fetch the list, and replace the stored list.
 
-        If the answer is not a list, keep the old list. If the old list is missing or older than a week, also record
-        ``revocation_list_stale``.
+        If the answer is not a list, keep the stored list. If the stored list is missing or older than a week, also
+        record ``revocation_list_stale``.
         """
         now = self.clock()
         if not any(client.attestation.rule != "off" and client.apps.packages for client in self.clients):

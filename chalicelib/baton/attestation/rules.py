@@ -1,7 +1,7 @@
-"""The outcome of evidence, its refusal, and the requirements of a client. No I/O.
+"""The common parts of the two verifiers of evidence, such as the proved facts and the refusal. No I/O.
 
-Two verifiers judge evidence: ``app_attest`` (iOS) and ``key_attestation`` (Android). Both are pure: the trusted
-certificates and the time are arguments. They raise ``EvidenceRefused`` and nothing else, for any evidence.
+The verifiers are ``app_attest`` (iOS) and ``key_attestation`` (Android). Both are pure: the trusted certificates and
+the time are arguments. For any evidence, they raise ``EvidenceRefused`` and nothing else.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """The operator's switch: for some hours, apply the rule ``report`` to a client whose rule is ``required``.
 
-The switch is for an outage of Apple or Google. Only an operator sets it, because a stranger can cause any number of
-failures.
+The switch is for an outage of Apple or Google. Only an operator sets the switch. Failures never set it, because a
+stranger can cause any number of failures.
 """
 
 from typing import Final

@@ -5,7 +5,7 @@ not work without the next proof. Other browsers ignore the offer. Baton stores t
 
 | refresh | answer |
 |---|---|
-| the login ended, or is unknown | 200 ``"continue": false``, cookies deleted, cookies of another login kept |
+| the login ended, or is unknown | 200 ``"continue": false``, cookies deleted, except cookies of another login |
 | the login is not bound | 200 ``"continue": false``, cookies kept |
 | no proof, or the key signed an old challenge | 403 with a new challenge. This is a retry, and no sign of theft |
 | the key signed a fresh challenge | 200, a new cookie, the next challenge |
@@ -50,7 +50,7 @@ SKIPPED_EVENTS: Final = {
 }
 SKIPPED_OTHERWISE: Final = "proof_skipped_other"
 _SESSION_ID: Final = re.compile("[A-Za-z0-9_-]{32}")
-"""The ids of account and lineage, 16 characters each."""
+"""A ``session_identifier`` (DBSC): the account id, then the lineage id, 16 characters each."""
 
 
 class BrowserOffer(Ticket, frozen=True):
@@ -272,7 +272,7 @@ class BoundBrowsers(Struct, frozen=True, kw_only=True):
 
 
 def _session_id(account: AccountId, lineage: LineageId) -> str:
-    """Return the id of a bound session: base64url of account and lineage, 24 bytes."""
+    """Return the ``session_identifier`` (DBSC) of a login: the account id, then the lineage id, 16 characters each."""
     return f"{account}{lineage}"
 
 

@@ -36,7 +36,10 @@ def remember_cookie(token: str, *, max_age: int) -> Cookie:
 
 
 def login_cookie(auth_session: str) -> Cookie:
-    """Return the cookie with the ``auth_session``. No link from another site needs it, so it is ``SameSite=Strict``."""
+    """Return the cookie with the ``auth_session``.
+
+    The cookie is ``SameSite=Strict``: a request from a link on another site does not need this cookie.
+    """
     return Cookie(LOGIN, auth_session, max_age=TICKET_PURPOSES["auth_session"].life_s, same_site="Strict")
 
 
@@ -55,7 +58,7 @@ CLEARED: Final = (
     Cookie(LOGIN, "", max_age=0),
     Cookie(BOUND, "", max_age=0, same_site="Lax"),
 )
-"""The values that delete the cookies of an ended login."""
+"""The empty cookies with which an answer deletes the cookies of an ended login."""
 LOGIN_CLEARED: Final = CLEARED[2]
 
 

@@ -111,7 +111,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         Raises:
             LoginRequired: the login has ended. This error deletes the cookies.
             DeviceProofRequired: the browser must prove its key. The cookies stay.
-            SessionSuperseded: a newer cookie replaced this one. The cookies stay.
+            SessionSuperseded: a newer cookie replaced the cookie of this request. The cookies stay.
 
         """
         proved, now = call.proved, call.now
@@ -208,7 +208,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return self.bound.offer(account_state.account, lineage, client, credentials_version=version)
 
     def csrf_token(self, call: CookieCall) -> str:
-        """Return a new CSRF token of this session, or an empty text if the ring does not have its root secret."""
+        """Return a new CSRF token of this session, or an empty text if the ring lacks the session's root secret."""
         token = call.proved.token
         return csrf_token(token.account, token.lineage, call.proved.ring, self.entropy)
 

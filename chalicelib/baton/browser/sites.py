@@ -5,8 +5,9 @@
 | ``same-origin`` | pass | pass without ``Origin``, or with an ``Origin`` of the client |
 | ``none`` | pass | refuse |
 | any other, or sent twice | a navigation to a document, or an ``Origin`` of the client | an ``Origin`` of the client |
-| missing | pass | an ``Origin`` of the client; without ``Origin`` a CSRF token |
+| missing | pass | an ``Origin`` of the client or, without ``Origin``, a CSRF token |
 
+If a cell names only a condition, the request passes if it meets the condition. Otherwise the request is refused.
 An ``Origin`` of the API's own pages counts as an ``Origin`` of the client. A CSRF token never counts for a registration
 or a login.
 

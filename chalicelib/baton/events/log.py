@@ -68,14 +68,14 @@ _MEASURED: Final = ("signing_key_age_days", "configuration_findings")
 """Facts that are also metrics, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}
-"""Events whose latency is a metric. For its own latency, DynamoDB has the metric ``SuccessfulRequestLatency``."""
+"""Event -> the metric of its request's duration. The metric of DynamoDB's latency is ``SuccessfulRequestLatency``."""
 
 _NAMESPACE: Final = "Baton"
 _UNKNOWN: Final = Event("info")
 _DIMENSIONS: Final = [["service"]]
 _STANDARD_OUTPUT: Final = 1
 _CHARACTERS_MAX: Final = 200
-"""The maximum length of a text. The longest text of Baton is the list of places of an internal error."""
+"""The maximum length of a fact, in characters. Baton's longest fact is ``where``: the places of an internal error."""
 
 
 class Log:

@@ -30,7 +30,7 @@ class Event(Struct, frozen=True):
 
 EVENTS: Final[Mapping[str, Event]] = {
     "answered": Event("debug"),  # the access log of API Gateway already has a line for each answer
-    "refused": Event("info"),  # a server error (5xx): warning
+    "refused": Event("info"),  # for a server error (5xx), the level is warning
     "registered": Event("info", audited=True),
     "registration_retried": Event("info"),
     "breach_check_unavailable": Event("warning"),
@@ -76,7 +76,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "call_replayed": Event("info"),
     "answer_not_stored": Event("warning"),
     "cross_site_refused": Event("info"),
-    # Recorded once a day for each login: a browser sends an old cookie.
+    # A browser sends an old cookie. This is recorded once a day for each login.
     "session_superseded": Event("warning", audited=True),
     "browser_bound": Event("info"),
     # A proof is malformed, or another key than the browser's key signed the proof. A stranger can cause this event.
@@ -112,7 +112,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "account_forgotten": Event("info"),
     "forget_dropped": Event("info"),
     "account_exported": Event("info", audited=True),
-    "exported": Event("warning"),  # by an operator: the row of the audit belongs to no account
+    # An operator exports accounts with `tools.moving`. The tool writes the audit row, which belongs to no account.
+    "exported": Event("warning"),
     "account_migrated": Event("info", audited=True),
     "roles_changed": Event("info", audited=True),
     "second_factor_required": Event("info", audited=True),

@@ -16,14 +16,17 @@ from chalicelib.baton.policy import DAY_S
 class Enrollable(Struct, frozen=True, kw_only=True):
     """The kinds of factors that a person may enrol if a login requires a second factor and the account has none.
 
-    ``mail``: whether this deployment sends mail. If it does, a passkey needs a proved address.
+    ``mail``: whether this deployment sends mail. If it does, an account with an unproved address cannot add a passkey.
     """
 
     clients: Clients
     mail: bool
 
     def __call__(self, client: Client, *, verified: bool) -> tuple[str, ...]:
-        """Return the kinds. ``verified``: the address of the account is proved, or the account has no address."""
+        """Return the kinds of factors that may be enrolled: ``totp`` and, if `may_add_passkey` is true, ``passkey``.
+
+        ``verified``: the address of the account is proved, or the account has no address.
+        """
         return ("totp", "passkey") if self.may_add_passkey(client, verified=verified) else ("totp",)
 
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:

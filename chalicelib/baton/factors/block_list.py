@@ -5,8 +5,8 @@ A password is blocked if the whole of it, with or without its separators, is one
 1. an entry of ``common_passwords.txt``;
 2. a text of fewer than 5 different characters;
 3. at most two runs along the alphabet, the digits or a keyboard. A character of a run may be repeated ("112233");
-4. a unit and its repetitions, if the unit has fewer than 8 characters or is one of 1 to 3. The last repetition may be
-incomplete.
+4. a unit and its repetitions, if the unit has fewer than 8 characters, or if rule 1, 2 or 3 applies to the unit. The
+last repetition may be incomplete.
 
 Example: "qwertyuiop-asdfgh" is two runs. A longer password may contain an entry of the list, such as "password".
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 LISTED_CHARACTERS_MIN = 8
 """The length of the shortest entry of the list.
 
-Baton requires this length of every password, even where every client requires a second factor.
+Every password must have at least this length, even if every client requires a second factor.
 """
 
 _DIFFERENT_CHARACTERS_MIN = 5
@@ -81,9 +81,10 @@ def _is_repetition(text: str) -> bool:
 def _period(text: str) -> int | None:
     """Return the length of the shortest unit that is repeated to make up the text.
 
-    The last repetition may be incomplete.
+    ``None``: there is no such unit. The last repetition may be incomplete.
 
-    In such a text, the first half occurs again where the second unit begins. The search for the half is linear.
+    In a text with such a unit, the first half of the text occurs again where the second unit begins. The search for the
+    half is linear.
     """
     half = text[: (len(text) + 1) // 2]
     period = text.find(half, 1)

@@ -1,8 +1,9 @@
 """The breach check: whether a password leaked from another service (NIST SP 800-63B-4 section 3.1.1.2).
 
-Baton calls Pwned Passwords by k-anonymity: it sends the first 5 hexadecimal characters of the SHA-1. The answer has the
-other characters of every listed SHA-1 that begins with these 5, and a count for each. Rows of padding have the count 0.
-The service learns 20 bits of the SHA-1, and the size of the answer reveals nothing to a listener.
+Baton queries Pwned Passwords with k-anonymity: Baton sends the first 5 hexadecimal characters of the password's SHA-1.
+The answer has a row for each leaked password whose SHA-1 begins with these 5 characters. A row has the other characters
+of the SHA-1, and how often the password leaked. The service adds rows with the count 0 as padding. So the service
+learns only 20 bits of the SHA-1, and the size of the answer reveals nothing to a listener.
 
 One deadline applies to the whole check. If there is no usable answer in time, the password is accepted: another
 service's failure must not stop a registration. The event ``breach_check_unavailable`` counts such failures.

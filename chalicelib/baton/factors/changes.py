@@ -1,4 +1,4 @@
-"""Change the second factors of a caller: an authenticator app, the recovery codes, and the switch.
+"""Change the second factors of a caller: the authenticator app, the recovery codes, and the second-factor switch.
 
 The module ``passkeys`` changes the passkeys.
 """
@@ -240,7 +240,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
         """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        `remember` has more reasons for ``None``. The change of factors forgets all other remembered devices.
+        The result is also ``None`` if the device cannot be remembered (`remember`). The change of factors
+        forgets all other remembered devices.
         """
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr
@@ -273,7 +274,8 @@ def _by_new_key(caller: Caller, *, now: int) -> bool:
 def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") -> Told:
     """Return the values for the notice of a changed factor or identity.
 
-    ``since`` (seconds): the notice has a link that undoes changes since this time, if the account has an address.
+    ``since`` (seconds): if the account has an address, the notice has a link that undoes changes since this time.
+    ``None``: the notice has no such link.
     """
     return Told(
         device=login_of(caller)[1].label, address=user.email, text=text, undo_since=since if user.email else None
@@ -281,7 +283,7 @@ def told_of(caller: Caller, user: User, *, since: int | None, text: str = "") ->
 
 
 def _of_attempt(caller: Caller) -> tuple[bytes, bytes]:
-    """Return the seed of the recovery codes of this request, and their mark."""
+    """Return the seed and the mark for the recovery codes of this request. Both derive from the attempt."""
     return caller.attempt.encode(), mark_of(caller.attempt, "recovery codes")
 
 

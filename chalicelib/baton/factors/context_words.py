@@ -1,8 +1,8 @@
 """Find passwords made from the person's address or the name of the service: an attacker has both. No I/O.
 
-The *words* are the address, its local part, its domain, the labels of the domain, and the name of the service. The
-local part and the labels are also split at characters that are not letters, and each piece is a word too. A password is
-refused if the whole of it is
+The *words* are the address, its local part, its domain, the labels of the domain, the name of the service, and
+"baton". The local part and the labels are also split at characters that are not letters, and each piece is a word too.
+A password is refused if the whole of it is
 
 1. one word,
 2. a repetition of one word,
@@ -35,7 +35,10 @@ _LOOKALIKES = str.maketrans("013457@$!|+l", "oieastasiiti")
 
 
 def words_of(email: str, *, product: str = "") -> frozenset[str]:
-    """Return the words of a canonical address and of the service, folded. ``product`` is the name of the service."""
+    """Return the words of a canonical address and of the service ``product``, in the form in which they are compared.
+
+    The form has no capitals and no separators, and each look-alike character is replaced (``0`` by ``o``).
+    """
     local, _, domain = email.rpartition("@")
     labels = [_unicode_of(label) for label in domain.split(".")]
     parts = (part for name in (local, *labels) for part in _NO_LETTERS.split(name))
@@ -71,7 +74,10 @@ def _is_two_in_a_row(text: str, words: frozenset[str]) -> bool:
 
 
 def _is_near(text: str, word: str) -> bool:
-    """Check whether the edit distance (Levenshtein 1966) is small. Only the cells near the diagonal are computed."""
+    """Check whether at most two edits turn a word of at least 8 characters into the text (Levenshtein 1966).
+
+    Only the cells near the diagonal of the matrix of edit distances are computed.
+    """
     if len(word) < _EDITED_CHARACTERS_MIN or abs(len(text) - len(word)) > _EDITS_MAX:
         return False
     far = _EDITS_MAX + 1
@@ -88,7 +94,7 @@ def _is_near(text: str, word: str) -> bool:
 
 
 def _unicode_of(label: str) -> str:
-    """Return the Unicode form of a label: an A-label is Punycode (RFC 3492) after its prefix."""
+    """Return the Unicode form of a label. After the prefix ``xn--``, a label is in Punycode (RFC 3492)."""
     try:
         return label.removeprefix("xn--").encode().decode("punycode") if label.startswith("xn--") else label
     except UnicodeError:

@@ -23,9 +23,10 @@ from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
 
 Elsewhere = Callable[[User | None, AccountState | None], User | None]
-"""Check a password in another system. Return the user that moved to Baton, or ``None`` if no user moved.
+"""A function that checks the password of a login in another system, and moves the user to Baton if it is right.
 
-The arguments are the user and the account state that Baton has stored.
+The function returns the user that moved, or ``None`` if no user moved. The arguments are the user and the account state
+that Baton has stored.
 """
 
 

@@ -99,7 +99,7 @@ def read_decoys(words: tuple[str, ...]) -> Decoys:
 
 
 def write_decoys(now: dict[str, float], before: Decoys) -> str:
-    """Return the new setting. ``now``: kind -> its present share in percent. ``before``: the old setting.
+    """Return the new ``BATON_DECOYS``. ``now``: kind of hash -> share in percent. ``before``: the old setting.
 
     A row is ``kind=present share/share after the import``. The rules for the two numbers:
 

@@ -1,4 +1,4 @@
-"""The common parts of every flow with a passkey: registry, challenges, proofs, and the rule for adding a passkey."""
+"""The common parts of every flow with a passkey: client registry, challenges, proofs and the rule to add a passkey."""
 
 from msgspec import Struct
 

@@ -50,8 +50,8 @@ class Challenge(Ticket, frozen=True):
 
     ``key``: the thumbprint of the device key of the login that fetched the challenge.
     ``operation``: the digest of the operation of a step-up (`digest_of`).
-    ``proved``, to register a passkey: the step-up (``REGISTER``) or the login (``UPGRADE``) proved a second factor.
-    ``proved``, to register a restore key: the caller stepped up.
+    ``proved``: whether the step-up (for ``REGISTER``) or the login (for ``UPGRADE``) proved a second factor. For
+    ``RESTORE_KEY``: whether the caller stepped up.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["challenge"]

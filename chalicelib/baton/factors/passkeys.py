@@ -227,8 +227,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
     def _remembered(self, caller: Caller, user: User, *, proved: bool, now: int) -> Remember | None:
         """Return the ``Remember`` of the caller's device, or ``None`` if ``proved`` is false.
 
-        ``proved``: the caller has just proved a second factor. `remember` has more reasons for ``None``. The change of
-        the passkeys forgets all other remembered devices.
+        ``proved``: the caller has just proved a second factor. The result is also ``None`` if the device cannot be
+        remembered (`remember`). The change of the passkeys forgets all other remembered devices.
         """
         if not proved:
             return None

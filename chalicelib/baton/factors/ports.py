@@ -128,7 +128,7 @@ class FactorStore(Protocol):
     ) -> Done | Refused:
         """Store counter, flags and day of use after an assertion, and remember the device if ``remember`` is given.
 
-        The write has these conditions, which a repetition meets too:
+        The write has these conditions, which a repetition meets too. If one fails, the result is ``Refused``:
 
         - The account has this passkey with this public key.
         - The stored counter is not larger than the new counter.

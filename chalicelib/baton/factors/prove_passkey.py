@@ -73,7 +73,7 @@ class ProvePasskey(Struct, frozen=True, kw_only=True):
         """Use the challenge once, for this ``attempt`` and ``effect``. Then store counter, flags and day of use.
 
         Return the time at which the person used the passkey: ``now`` or, for a repetition, the time at which the
-        challenge was issued. ``effect`` names what the assertion is used for.
+        challenge was issued. ``effect``: what the assertion is used for, such as ``login``.
 
         Raises:
             ChallengeInvalid: another request used the challenge.

@@ -57,15 +57,17 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> int:
-        """Check that the code is right and was not used before, or was used by this ``attempt`` for this ``effect``.
+        """Check that the code is right and unused, and use it. For a repetition, the code may be used already.
+
+        A repetition is a request with the ``attempt`` and the ``effect`` of the request that used the code.
 
         Return the time at which the person typed the code, in seconds. For a first use, this is ``now``. For a
         repetition, this is ``now`` or the end of the code's time step, whichever is earlier.
 
         - ``device``: the name of a device that has a limit of its own (`rate_limits.proved_device`).
         - ``remember``: the write that uses the code also stores the device in ``remember`` as remembered.
-        - ``effect``: what the code is used for. The client chooses the attempt. Without ``effect``, a client could use
-          one code for many operations.
+        - ``effect``: what the code is used for, such as ``login``. The client chooses the attempt. Without ``effect``,
+          a client could send one attempt with many operations, and use one code for all of them.
 
         Raises:
             TooManyRequests: too many wrong codes. The code was not checked.
@@ -127,8 +129,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     def _failed(self, account: AccountId, *, now: int) -> None:
         """Record a code that was wrong or used.
 
-        After ``SECOND_FACTOR_FAILING_AT`` such codes in a day, also tell the owner, once a day. The sender may be a
-        stranger who has the password, a linked identity or a token of the account.
+        After ``SECOND_FACTOR_FAILING_AT`` such codes in a day, also tell the owner, once a day. The sender of the
+        codes may be a stranger who has the password, a linked identity or a token of the account.
         """
         self.log.record("factor_refused", account=account)
         with contextlib.suppress(errors.Unavailable):
@@ -141,13 +143,14 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
 
 def step_of(user: User, code: str, *, ring: Ring, now: int) -> int | None:
-    """Return the time step that has this code. ``None``: no accepted step has this code.
+    """Return the accepted time step with this code. ``None``: there is no such step, or no authenticator app.
 
     The accepted steps:
 
-    - A step after the last used step (`totp.matching_step`).
-    - The last used step, for the lifetime of an ``auth_session``, because a client that got no answer repeats its
-      request. The store accepts this step again only with the same attempt and effect.
+    - The previous, the current or the next step, if it is later than the last used step (`totp.matching_step`).
+    - The last used step, until it is older than the lifetime of an ``auth_session`` (the ticket of an unfinished
+      login). A client that got no answer sends the same code again. Then the store accepts the code only with the same
+      attempt and the same effect. The effect is what the code is used for, such as ``login``.
     """
     totp = user.factors.totp
     if totp is None:

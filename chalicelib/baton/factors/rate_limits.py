@@ -17,7 +17,7 @@ FAILURES_PER_ATTESTED_DEVICE_MAX: Final = 30
 
 
 class RateLimit(Struct, frozen=True):
-    """At most ``limit`` failures in one window, counted under ``name``."""
+    """At most ``limit`` failures in one window of ``THROTTLE_WINDOW_S`` seconds, counted under ``name``."""
 
     name: str
     limit: int
@@ -34,7 +34,8 @@ def login_limits(
 ) -> tuple[RateLimit, ...]:
     """Return the rate limits of a login.
 
-    A known device (`known_device`) has a rate limit of its own, which other devices cannot use up.
+    A known device (`known_device`) has a rate limit of its own, which other devices cannot use up. A login on any other
+    device counts in two limits: of its network, and of the account.
 
     - ``account``: for an unknown address, an id that no account has.
     - ``proved``: the lineage whose HMAC secret signed the login.
@@ -53,10 +54,10 @@ def login_limits(
 def known_device(
     account_state: AccountState | None, binding: Binding, *, proved: LineageId | None = None
 ) -> str | None:
-    """Return the name of a known device. ``None``: the device is not known.
+    """Return the name of a known device, for its rate limits. ``None``: the device is not known.
 
-    The names of the counters of the device contain this name. The name is the thumbprint of the device key or, for a
-    device with an HMAC secret, ``proved``: the id of the lineage whose HMAC secret signed the login.
+    The name is the thumbprint of the device key. For a device with an HMAC secret, the name is ``proved``: the id of
+    the lineage whose HMAC secret signed the login.
     """
     lineages = account_state.lineages.values() if account_state else ()
     if isinstance(binding, KeyBinding) and any(lineage.binding == binding for lineage in lineages):

@@ -85,7 +85,8 @@ class FactorRequired(Refusal):
 class EnrolmentRequired(Refusal):
     """The password or the id_token is right. The login must prove a second factor, but the account has none.
 
-    ``enrol`` are the kinds that the login can enrol. ``factors``, if present, is ``["email_code"]``.
+    ``enrol`` are the kinds that the login can enrol. If the login must first prove the address, ``factors`` is
+    ``["email_code"]``. Otherwise, ``factors`` is missing.
     """
 
     status = 403

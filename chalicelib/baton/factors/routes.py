@@ -1,4 +1,4 @@
-"""Routes of factors: step-up, the authenticator app, recovery codes and the switch."""
+"""Routes of factors: step-up, the authenticator app, recovery codes and the second-factor switch."""
 
 from typing import Annotated, Literal
 

@@ -117,8 +117,8 @@ def is_remembered(
 ) -> bool:
     """Check whether a device is remembered.
 
-    ``remember_days`` count from the last ``Remember`` that was stored for the device. Two requests store a
-    ``Remember`` after the person proved a second factor: a login, and a change of factors or identities. A step-up
+    ``remember_days`` count from the last ``Remember`` that was stored for the device. Two kinds of request store
+    a ``Remember`` after the person proved a second factor: a login, and a change of factors or identities. A step-up
     alone stores no ``Remember``.
     """
     at = factors.remembered.get(key_id(binding) or "")

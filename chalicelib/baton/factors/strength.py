@@ -1,6 +1,6 @@
 """Check the strength of new passwords (NIST SP 800-63B-4 section 3.1.1.2). No I/O, except for the block list.
 
-Three rules, in this order. There are no rules of composition.
+Baton checks three rules, in this order. There are no composition rules, such as "at least one digit".
 
 1. **Length**: at least 15 characters (code points), both as typed and in the normal form (NFKC). Where every client
    requires a second factor, 8 are enough.
@@ -9,7 +9,7 @@ Three rules, in this order. There are no rules of composition.
 
 The rules compare the password as a whole. A longer password may contain a common word: NIST forbids the comparison of
 parts. An earlier version counted common words, and refused good passphrases ("acrobat on a violet unicycle"). A fourth
-rule needs the network: ``breach.py``.
+rule is in ``breach.py``, because it needs the network.
 """
 
 from chalicelib.baton import policy

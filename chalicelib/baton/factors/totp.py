@@ -2,7 +2,8 @@
 
 The codes use SHA-1, six digits and steps of 30 seconds, because many authenticator apps support nothing else. The clock
 of a phone can be wrong, so the codes of the previous and the next step are accepted too. A code can be used once: the
-server stores the step of the last used code, and accepts only codes of later steps.
+server stores the step of the last used code, and accepts only codes of later steps. Exception: a repeated request may
+send the last used code again (`prove_totp.step_of`).
 
 Source: RFC 6238, RFC 4226; "Key Uri Format" of Google Authenticator for `otpauth_uri`.
 """

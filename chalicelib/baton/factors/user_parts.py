@@ -31,7 +31,7 @@ class KeptAddress(Struct, frozen=True):
 class LinkedIdentity(Struct, frozen=True):
     """An identity at a provider. The owner of the account can log in with it.
 
-    - ``index``: the key of the identity's item.
+    - ``index``: identifies the stored identity (`federation.model.Identity.index`).
     - ``linked_at``: a Unix time, in seconds.
     - ``email``: the address that the provider verified.
     - ``by_new_key``: the device was new (`rules.is_new_key`) when it linked the identity.

@@ -1,4 +1,4 @@
-"""Two calls of Apple: trade an authorization code for a refresh token, and revoke a refresh token.
+"""Two calls to Apple: trade an authorization code for a refresh token, and revoke a refresh token.
 
 Sources: developer.apple.com, "Generate and validate tokens" and "Revoke tokens" of the Sign in with Apple REST API, and
 TN3194. Each call authenticates with a client secret: a JWT of five minutes, signed with the key of the developer team

@@ -1,6 +1,7 @@
 """Show, link and unlink the identities of a caller.
 
-The id_token of a link is bound to the device key of the caller and to the attempt, as the id_token of a login is.
+An id_token that links an identity is bound to the device key of the caller and to the attempt, like the id_token of a
+login.
 """
 
 from typing import Annotated
@@ -46,7 +47,7 @@ class ShownIdentity(Struct, frozen=True, kw_only=True):
 
 
 class ShownIdentities(Struct, frozen=True):
-    """The identities of the account, and whether it has a password."""
+    """The identities of the account, and whether the account has a password."""
 
     identities: tuple[ShownIdentity, ...]
     password: bool
@@ -181,7 +182,8 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
     def _remembered(self, caller: Caller, user: User, *, now: int) -> Remember | None:
         """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        `remember` has more reasons for ``None``. The change of the identities forgets all other remembered devices.
+        The result is also ``None`` if the device cannot be remembered (`remember`). The change of the identities
+        forgets all other remembered devices.
         """
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:

@@ -16,7 +16,7 @@ KEYS_FRESH_S: Final = 10 * MINUTE_S
 If this fetch succeeds, Baton refuses the keys that the provider has removed.
 """
 KEYS_KEPT_S: Final = DAY_S
-"""How long after their fetch Baton uses keys, if the provider cannot be reached."""
+"""How long Baton uses keys after it fetched them, if the provider cannot be reached."""
 FETCH_EVERY_S: Final = MINUTE_S
 """The whole deployment fetches the keys of a provider at most once in this time."""
 FETCH_WITHIN_S: Final = 3.0
@@ -79,7 +79,10 @@ CLIENT_SECRET_S: Final = 5 * MINUTE_S
 CODE_CHARACTERS_MAX: Final = 512
 REFRESH_TOKEN_CHARACTERS_MAX: Final = 512
 NOTICE_KEPT_S: Final = 30 * DAY_S
-"""How long Baton keeps the id of a notice of Apple. Baton refuses a notice that Apple issued earlier."""
+"""How long Baton keeps the id of a notice of Apple.
+
+Baton refuses a notice that Apple issued longer ago than this time.
+"""
 
 
 class TokenToRevoke(Struct, frozen=True):

@@ -1,8 +1,8 @@
 """Notices of Apple: a person removed the app, deleted the Apple Account, or stopped the forwarding of mails.
 
-Source: developer.apple.com, "Processing changes for Sign in with Apple accounts". Apple repeats a notice until it is
-answered with 200. So Baton stores the id of a notice after its effect, and each effect can be repeated. A notice may
-arrive late. A late ``consent-revoked`` ends no login that began after Apple issued the notice.
+Source: developer.apple.com, "Processing changes for Sign in with Apple accounts". Apple repeats a notice until Baton
+answers with status 200. So Baton first carries out a notice, and then stores its id. It is safe to carry out a notice
+twice. A notice may arrive late. A late ``consent-revoked`` ends no login that began after Apple issued the notice.
 """
 
 import hashlib

@@ -53,7 +53,7 @@ class Identities(Protocol):
         - The login of ``actor`` is live, and the credentials version is as in ``user`` and in ``actor``.
 
         If ``new.verified`` is true, the provider verified the address of ``user``. Then this address becomes proved,
-        unless it was proved earlier. Only the device ``remember`` stays remembered. No login ends.
+        unless it was proved earlier. Only the device of ``remember`` stays remembered. No login ends.
 
         - ``Done``: this call or an earlier try of it stored the identity.
         - ``IdentityTaken``: another account has the identity.
@@ -83,7 +83,7 @@ class Identities(Protocol):
         - If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
         - The other logins end with reason ``identity_unlinked``. If an app handed the actor's login over, the app's
           login ends, and so the actor's login ends too.
-        - Only the device ``remember`` stays remembered.
+        - Only the device of ``remember`` stays remembered.
 
         ``Done``: this call or an earlier try of it made the change. Two facts show that an earlier try made it: the
         stored credentials version is one higher than in ``user``, and the stored user has no identity of the provider.

@@ -47,7 +47,7 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
         now: int,
         judge: Callable[[Proved], None] = lambda _: None,
     ) -> Proved:
-        """Return the person. ``judge`` may refuse a genuine token: it raises ``IdTokenRefused``.
+        """Return the person that the id_token proves. ``judge`` may raise ``IdTokenRefused`` for a genuine token.
 
         Raises:
             IdentityTokenInvalid: a check refused the token.

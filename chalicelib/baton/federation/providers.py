@@ -98,7 +98,7 @@ class Providers(Struct, frozen=True):
         return bool(self.by_name)
 
     def get(self, name: str) -> Provider | None:
-        """Return the provider with this name."""
+        """Return the provider with this name, or ``None``."""
         return self.by_name.get(name)
 
     def for_step_up(self, client_id: str) -> dict[int, str]:

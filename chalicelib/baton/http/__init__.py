@@ -1,1 +1,1 @@
-"""The only package that uses Chalice: requests, answers and routes."""
+"""Requests, answers and routes. Outside this package, only ``service.py`` and the test kit use Chalice."""

@@ -31,7 +31,7 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 def read_json(message: Message, shape: type[Shape]) -> Shape:
-    """Read one JSON object of a shape.
+    """Read the body as one JSON object, and convert it to a struct of the type ``shape``.
 
     A request without a body counts as ``{}``. Its ``Content-Type`` is ignored (RFC 9110 section 8.3).
 

@@ -25,7 +25,7 @@ def register_later(app: Chalice, listed: Iterable[str], later: Later) -> None:
 
 
 def made(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the real view behind a view of ``Later``, which is made now if needed. Return other views unchanged."""
+    """Return the real view behind a view of ``Later``, and make it if necessary. Return any other view unchanged."""
     make: Callable[[], Callable[..., Any]] | None = vars(view).get("made")
     return view if make is None else make()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 View = Callable[..., Answer]
 Decorator = Callable[[View], Callable[..., Response]]
 _VARIABLE = 0x04 | 0x08
-"""``*arguments`` and ``**arguments``, in ``co_flags`` (docs of ``inspect``)."""
+"""The flags of ``*arguments`` and ``**arguments``, in ``co_flags`` (docs of ``inspect``)."""
 _NOT_PLAIN = 0x20 | 0x80 | 0x200
 """The flags of a coroutine, a generator and an asynchronous generator, in ``co_flags``."""
 _SERVER_ERROR = 500

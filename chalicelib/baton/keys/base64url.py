@@ -10,12 +10,12 @@ _LAST = {0: None, 2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
 
 
 def encode_base64url(value: bytes) -> str:
-    """Encode without padding."""
+    """Return the base64url text of the bytes, without padding."""
     return binascii.b2a_base64(value, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def decode_base64url(text: str) -> bytes:
-    """Decode the one canonical spelling.
+    """Return the bytes of a base64url text. Each value has one accepted text: the result of `encode_base64url`.
 
     Raises ``ValueError`` for padding, characters outside the alphabet, impossible lengths and unused bits that are not
     zero.

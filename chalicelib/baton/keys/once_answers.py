@@ -1,4 +1,4 @@
-"""Encryption of the stored answers of exactly-once calls.
+"""Encryption of the stored answers of exactly-once calls (routes with ``once=True``).
 
 The item key is the primary key of the item that stores the answer. Each item has its own encryption key, HKDF(root,
 "once", item key). The item key is also in the associated data. So an answer that was copied to the item of another

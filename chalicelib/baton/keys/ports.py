@@ -26,4 +26,4 @@ class ChangingKeyRing(KeyRing, Protocol):
     """A key ring that can be changed: for the daily job and the operator, never for a route."""
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring in one write, if the stored ring has ``expected_revision``."""
+        """Replace the ring in one write. ``Moved``: the stored ring does not have ``expected_revision``."""

@@ -107,7 +107,8 @@ class PublicKey(Struct, frozen=True):
         """
         if self.curve == "Ed25519":
             square = pow(int.from_bytes(self.raw, "little") & _Y_BITS, 2, _P)
-            # The power is 1 if x squared is a square other than 0 (Euler). x = 0 has small order (RFC 8032 5.1.3).
+            # The equation of the curve gives the value of x squared. The power is 1 if this value has a square root
+            # other than 0 (Euler). A point with x = 0 has small order (RFC 8032 5.1.3).
             if pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) != 1:
                 raise InvalidKey("not a point of the curve")
 

@@ -246,7 +246,7 @@ def derive(secret: Secret, purpose: bytes, length: int = KEY_BYTES) -> bytes:
 
 @lru_cache(maxsize=256)
 def _lineage_secret(root: Secret, lineage: LineageId) -> Secret:
-    """Derive and cache the secret: the derivation takes longer than the HMAC of a call."""
+    """Derive the HMAC secret of a lineage, and cache it: the derivation takes longer than the HMAC of a call."""
     return Secret(hkdf(root, b"lineage secret " + lineage.encode("ascii"), KEY_BYTES))
 
 

@@ -49,7 +49,7 @@ def ring_to_bytes(ring: Ring) -> bytes:
 
 
 def ring_from_bytes(stored: bytes) -> Ring:
-    """Read a ring in the current format or in format 1. Raises ``RingUnreadable`` for anything else."""
+    """Read a ring in format 2 or 1. Raises ``RingUnreadable`` for bytes that Baton does not write for a valid ring."""
     try:
         number = msgspec.json.decode(stored, type=_Format).format
         if number not in _FORMATS:

@@ -64,7 +64,7 @@ def rotate_signing(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def retire_keys(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """End the period of every signing key in the ring, the next key included, within ten minutes after ``now``.
 
-    The keys that sign from ``now`` on, in this order:
+    From ``now`` on, these keys sign, in this order:
 
     1. The current key, until the next key is ten minutes old. If the next key is older, it signs immediately.
     2. The next key, until ten minutes after ``now``.
@@ -130,10 +130,10 @@ Key = TypeVar("Key", SigningKey, Root)
 
 
 def _needed(keys: tuple[Key, ...], starts: list[int], *, now: int) -> tuple[Key, ...]:
-    """Return the keys that are still needed.
+    """Return the newest key, and the keys that valid tokens may still need.
 
-    These are the keys without a successor, and the keys whose successor began so recently that valid tokens may need
-    them.
+    A valid token may need a key until ``KEY_KEPT_AFTER_USE_S`` after the end of the key's period. ``starts`` has the
+    times at which the periods of the keys begin.
     """
     return tuple(
         key

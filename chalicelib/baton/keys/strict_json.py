@@ -11,7 +11,7 @@ from chalicelib.baton.policy import JSON_DEPTH_MAX
 
 
 class NotStrict(ValueError):
-    """The text is not accepted. ``name`` is the name of the duplicate member, or empty for any other ``reason``."""
+    """The text is not strict JSON. ``name`` is the name of the duplicate member, or empty for any other ``reason``."""
 
     def __init__(
         self,

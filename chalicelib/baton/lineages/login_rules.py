@@ -1,4 +1,4 @@
-"""Which other lineages of the account a new login ends, and which it removes to make room. No I/O."""
+"""The rules of a new login: which lineages of its account it ends, and which it removes to make room. No I/O."""
 
 from collections.abc import Mapping, Sequence
 

@@ -86,7 +86,7 @@ class Ended(Struct, frozen=True):
 
 
 NO_ATTEMPT = bytes(8)
-"""The value of a slot of ``Lineage.attempts`` before a generation of this slot is exchanged."""
+"""The value of an empty slot of ``Lineage.attempts``. A new lineage and an ended lineage have only empty slots."""
 
 
 class BrowserKey(Struct, frozen=True):

@@ -51,9 +51,9 @@ class Current(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """E6: the previous generation with the stored attempt. Its child is the current generation of ``lineage``.
+    """E6: the client presented the previous generation with the stored attempt, and gets the same child again.
 
-    ``rights`` are the present rights of the account.
+    The child is the current generation of ``lineage``. ``rights`` are the present rights of the account.
     """
 
     lineage: Lineage
@@ -61,11 +61,11 @@ class Retry(Struct, frozen=True):
 
 
 class Superseded(Struct, frozen=True):
-    """E7: a generation before the previous generation, with the attempt that exchanged it. The login does not end."""
+    """E7: the client presented a token two to four generations old, with the stored attempt. No login ends."""
 
 
 class Reused(Struct, frozen=True):
-    """E8: a used generation with another attempt, or with an attempt that is no longer stored.
+    """E8: the client presented an exchanged generation with another attempt, or its attempt is no longer stored.
 
     ``lineage`` is the stored lineage.
     """
@@ -166,10 +166,10 @@ def ended_of(
 
 
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
-    """Return the end of the app's login that handed this lineage over. ``None``: no such login, or it is active.
+    """Return the end of the app's login that handed this lineage over. ``None``: no handover, or that login is live.
 
     If the app's login is missing, or its id belongs to a later login, the app's login was removed. Then the result has
-    the time of the last use of this lineage. The app's idle limit is not checked: this lineage expires no later.
+    the time of the last use of this lineage. The app's idle limit is not checked: this lineage expires first.
     """
     if lineage.app is None:
         return None

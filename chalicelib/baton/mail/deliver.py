@@ -105,7 +105,11 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         return user.email
 
     def _of_code(self, order: MailOrder, user: User | None) -> str:
-        """Check that the account is active, and that its address and credentials have not changed since the request."""
+        """Return the address for a mail with a code. Raises ``Dropped`` if the code can no longer be used.
+
+        The account must be active, and its credentials must not have changed since the request. It must still have the
+        address to which the code goes, except if the code proves a new address.
+        """
         account_state = self.lineage_store.get(order.account)
         # The code goes to a new address even if another account has the address: only the mailbox reveals this.
         if user is None or (user.email != order.address and order.template != "new_address"):

@@ -33,7 +33,7 @@ class MailLinks(Struct, frozen=True, kw_only=True):
     link_host: str
 
     def __call__(self, order: MailOrder, *, to: str, ring: Ring, unproved: bool = False) -> Mapping[str, str]:
-        """Return the URL of each part of a text (``templates.PARTS``) that this mail has.
+        """Return the URLs of the links in this mail: name of a part of the text (``templates.PARTS``) -> URL.
 
         ``unproved``: the address was never proved, so a person with access to the mailbox may delete the account.
         """

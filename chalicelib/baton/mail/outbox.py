@@ -81,4 +81,4 @@ class Mailbox:
 
 
 OF_THIS_PROCESS = Mailbox()
-"""The mailbox of this process. An environment without a mailbox of its own uses it."""
+"""The mailbox of this process. `background.MakeBackground` uses it if no other mailbox is given."""

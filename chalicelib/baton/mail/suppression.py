@@ -112,7 +112,8 @@ class TakeFeedback(Struct, frozen=True, kw_only=True):
     def __call__(self, message: str) -> None:
         """Suppress the address of a report. Every message that is not such a report is logged and ignored.
 
-        A repeated report changes nothing. Raises ``Unavailable``. Lambda then calls the function again.
+        A repetition is safe: a repeated bounce begins the time of its suppression again, and a repeated complaint
+        changes nothing. Raises ``Unavailable``. Lambda then calls the function again.
         """
         now = self.clock()
         try:

@@ -45,14 +45,17 @@ NAMES: Final = (
 """The name of every text. A text has a plain file and an HTML file in each language."""
 
 PARTS: Final = ("link", "undo", "not_me")
-"""Parts of a text that some mails have: ``$link`` and so on. A part has the value ``$url``, and no subject."""
+"""Parts of a text that only some mails have. In a text, ``$link`` is the place of the part ``link``.
+
+A part has files of its own, such as ``link.en.txt``. These files have the value ``$url`` and no subject.
+"""
 
 LANGUAGES: Final = ("en", "zh")
 DEFAULT_LANGUAGE: Final = "en"
 
 _DEFAULTS: Final = Path(__file__).with_name("texts")
 _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
-"""The folder of the app's own texts, then the folder of Baton's texts."""
+"""The folder of the team's own texts, then the folder of Baton's texts."""
 
 _MANY_BLANK_LINES: Final = re.compile(r"\n{3,}")
 _IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
@@ -95,7 +98,7 @@ def _filled(file: str, values: Mapping[str, str]) -> str:
 
 
 def _printable(value: str) -> str:
-    """Replace line ends, control characters and characters that change the direction of a text."""
+    """Replace by spaces: line ends, control characters, and characters that change the direction of a text."""
     return "".join(character if character.isprintable() else " " for character in value)
 
 

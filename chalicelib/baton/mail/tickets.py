@@ -1,4 +1,4 @@
-"""The tickets of mail: the session of a code, which the client holds, a link, and an order in the queue. No I/O."""
+"""The tickets of mail: the session of a code (the client holds it), a link, and an order in the queue. No I/O."""
 
 import hashlib
 from collections.abc import Mapping
@@ -72,8 +72,8 @@ class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
     - ``version``: the credentials version at the request for the code of the same mail, in 8 bytes. In the link of a
-      notice, it is empty: a notice has no code.
-    - ``since``: an undo reverts changes since this time (seconds). In a link without an undo, it is 0.
+      notice, ``version`` is empty, because a notice has no code.
+    - ``since``: an undo reverts changes since this time (seconds). In a link without an undo, ``since`` is 0.
     """
 
     purpose: ClassVar[TicketPurpose] = TICKET_PURPOSES["mail_link"]
@@ -130,5 +130,5 @@ def version_bytes(version: int) -> bytes:
 
 
 def language_of(wanted: str) -> str:
-    """Return the language of the texts for a language tag (RFC 5646): ``zh`` or ``en``. Empty stays empty."""
+    """Return the language of the texts for a language tag (RFC 5646): ``zh`` or ``en``. An empty tag stays empty."""
     return wanted and ("zh" if wanted.lower().split("-")[0] == "zh" else "en")

@@ -44,13 +44,13 @@ class Storage(Struct, frozen=True, kw_only=True):
     """
 
     accounts: MailUsers
-    """People: e-mail index entries and password hashes (``accounts/ports.py``, ``mail/ports.py``)."""
+    """Registered people: users, password hashes, e-mail index entries (``accounts/ports.py``, ``mail/ports.py``)."""
     factors: FactorStore
-    """Second factors: the use of codes and passkeys, and changes of factors (``factors/ports.py``)."""
+    """The use of codes and passkeys, the changes of second factors, and restore keys (``factors/ports.py``)."""
     lineages: LineageStore
     """The account state of each account (``lineages/ports.py``)."""
     one_time: OneTimeStore
-    """One-time values and counts (``tokens/ports.py``, ``factors/ports.py``)."""
+    """One-time values, and the counts of rate limits (``tokens/ports.py``, ``factors/ports.py``)."""
     once: OnceStore
     """Calls that run once, and their answers (``proof/ports.py``)."""
     suppressions: Suppressions

@@ -59,7 +59,7 @@ class Reply:
 
     @property
     def code(self) -> str:
-        """The code of a refusal, such as ``step_up_required``; empty on success."""
+        """The code of a refusal, such as ``step_up_required``. It is empty after a success."""
         members = self.json if self.status >= 400 else None
         return str(members.get("code", "")) if isinstance(members, dict) else ""
 

@@ -207,7 +207,7 @@ class Call(Struct, frozen=True, kw_only=True):
 def refuse_inactive(outcome: object) -> None:
     """Refuse a caller whose login ended, or whose credentials changed, after the call was authorized.
 
-    ``outcome``: the result of a conditional write or of ``may_act``.
+    ``outcome``: the result of a conditional write or of ``may_act``. Only the two results below raise an error.
 
     Raises:
         LoginRequired: the outcome is ``Inactive``.

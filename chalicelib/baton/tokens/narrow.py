@@ -1,8 +1,9 @@
 """Token exchange (RFC 8693): for a token of a login, Baton issues a narrowed token for one other server.
 
 A narrowed token has the audience of that server, the binding of the login, and a part of the scope of the login. It is
-valid for at most ``max_s`` seconds. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on calls, at the
-exchange, and as a subject token. The login must be live, so the account state is read once. Nothing is written.
+valid for at most ``Resource.max_s`` seconds. Its ``token_use`` is ``narrowed``, so Baton refuses it everywhere: on
+calls, at the exchange, and as a subject token. The login must be live, so the account state is read once. Nothing is
+written.
 """
 
 from collections.abc import Mapping

@@ -54,7 +54,10 @@ class Grants(Protocol):
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> GrantUsed | Refused:
-        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version."""
+        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version.
+
+        Otherwise the result is ``Refused``. A repetition with the same ``mark`` gets the same ``GrantUsed`` again.
+        """
 
 
 class OneTime(Nonces, Tickets, Grants, Protocol):

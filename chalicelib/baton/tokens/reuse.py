@@ -93,9 +93,10 @@ class EndReused(Struct, frozen=True, kw_only=True):
 
 
 def _first_presentation(lineage: Lineage, generation: int) -> dict[str, str | int]:
-    """Return the stored facts: the current generation, the time of the last exchange, and the first attempt.
+    """Return the stored facts about the earlier use of the reused token, the token of ``generation``.
 
-    The first attempt is the attempt that exchanged the token of ``generation``. It is stored for four generations.
+    The facts are the current generation, the time of the last exchange, and ``first_attempt``: the digest of the
+    attempt that exchanged the token. A digest is stored for four generations. After that, ``first_attempt`` is missing.
     """
     known: dict[str, str | int] = {
         "current_generation": lineage.generation,

@@ -31,8 +31,9 @@ class Revoke(Struct, frozen=True, kw_only=True):
         To end a bound lineage, the request must be signed with the key or HMAC secret of the lineage. A token is not
         enough.
 
-        An app also calls this route when it detects a copy of its device (client rule 8). In a bound login whose
-        mechanism exchanges tokens, a token that is two or more generations old ends the login with reason ``reuse``.
+        An app also calls this route when it detects a copy of its device (rule 8 for clients, docs/baton/wire.md). In a
+        bound login whose mechanism exchanges tokens, a token that is two or more generations old ends the login with
+        reason ``reuse``.
         """
         now = self.clock()
         try:

@@ -45,7 +45,7 @@ class DevRequest(Struct, frozen=True):
         return dict(pairs)
 
     def members(self, *known: str) -> dict[str, Any]:
-        """Return the members of the body, a JSON object. Raises ``DevRefusal`` for an unknown member."""
+        """Return the members of the body. Raises ``DevRefusal`` for an unknown member, or if the body is no object."""
         members = self.any_members(*known)
         refuse_unknown("member", list(members), known)
         return members
@@ -90,7 +90,7 @@ def _fits(template: str, path: tuple[str, ...]) -> bool:
 
 
 def refuse_unknown(kind: str, given: list[str], known: tuple[str, ...]) -> None:
-    """Refuse an unknown name, and list the known names."""
+    """Raise ``DevRefusal`` if a given name is not known. The error lists the known names."""
     unknown = [name for name in given if name not in known]
     if unknown:
         detail = f"Unknown {kind}: {unknown[0][:64]!r}. Known: {', '.join(known) or 'none'}."

@@ -96,7 +96,7 @@ class Events:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, list[Event]]:
-        """Return how many events after ``number`` are no longer kept, and a list of the events that are kept."""
+        """Return how many events after ``number`` are no longer kept, and a list of the kept events after it."""
         with self._changed:
             missed, found = self._after(number)
         return missed, [kept.event() for kept in found]

@@ -1,4 +1,4 @@
-"""The settings, the clients, the keys and the health of the development server. No secret is in them."""
+"""The settings, the clients, the keys and the health of the development server, without any secret."""
 
 from collections.abc import Iterator
 from typing import Any, Final

@@ -57,7 +57,7 @@ class Body(Struct, frozen=True):
 
 @functools.lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
-    """Decide by its name whether a member, a field or a parameter is a secret."""
+    """Return whether a member, a field or a parameter with this name is a secret."""
     lower = name.lower()
     return lower not in _PUBLIC and not lower.endswith(_NUMBERS) and _SECRET.search(name) is not None
 

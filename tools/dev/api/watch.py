@@ -1,6 +1,6 @@
 """Observe Baton from inside, for the development server: calls to AWS, tokens, exchanges and signatures.
 
-Each environment of ``app.py`` gets `Effects`, such as the storage and the AWS clients, that note each use in a request.
+Each environment of ``app.py`` gets a storage and AWS clients (`Effects`) that note each of their uses in a request.
 The notes of a request are in ``CURRENT``. Outside a request, and for the mails after an answer, nothing is noted.
 """
 
@@ -123,7 +123,7 @@ def _unavailable(reason: str) -> Exception:
 
 
 class _WatchedClient:
-    """``AwsClient``, observed."""
+    """An ``AwsClient`` that notes each call, and injects the faults of the request."""
 
     def __init__(self, name: str, client: Any, *, counts: bool) -> None:  # noqa: ANN401 - of the current modules
         self._name, self._client, self._counts = name, client, counts
@@ -132,7 +132,7 @@ class _WatchedClient:
         return getattr(self._client, name)
 
     def call(self, operation: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - the request of AwsClient
-        """Call an operation, note it, and inject the faults of the request."""
+        """Call an operation of AWS, note the call, and inject the faults of the request."""
         seen = CURRENT.get()
         if seen is None:
             return cast("dict[str, Any]", self._client.call(operation, **request))
@@ -265,7 +265,10 @@ class _WatchedKeyRing:
 
 
 def _hook(presented: ModuleType) -> None:
-    """Note the token and the signature of each request. Modules that already have the hooks are skipped."""
+    """Replace functions of the module ``presented`` by others, which also note the token and signature of a request.
+
+    If the module already has these other functions, do nothing.
+    """
     if getattr(presented, _HOOKED, False):
         return
     setattr(presented, _HOOKED, True)

@@ -64,7 +64,7 @@ def name_of(variant: str, cost: tuple[int, int, int]) -> str:
 
 
 def read(text: str) -> Argon2:
-    """Read a hash. Raises ``HashRefused``. A key id and associated data are not supported."""
+    """Read an Argon2 string. Raises ``HashRefused``. A key id and associated data are not supported."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise unknown("not an Argon2 string of version 19 with m, t, p, salt and hash")
@@ -79,7 +79,7 @@ def read(text: str) -> Argon2:
 
 
 def _check_base64(text: str, *, least: int, most: int, what: str) -> None:
-    """Check the base64. Like the library, refuse unused bits that are not zero. Raises ``HashRefused``."""
+    """Check base64 and its length. Like the library, refuse unused bits that are not zero. Raises ``HashRefused``."""
     if b64(unpadded(text, least=least, most=most, what=what)) != text:
         raise unknown(f"the {what} has unused bits that are not zero (RFC 4648 section 3.5)")
 

@@ -49,7 +49,7 @@ class Pbkdf2(Struct, frozen=True):
 
 
 def read(text: str) -> Pbkdf2:
-    """Read a hash. Raises ``HashRefused``.
+    """Read a PBKDF2 string. Raises ``HashRefused`` for an unknown form, or a cost outside the limits.
 
     PBKDF2 repeats all rounds for each block of the hash. So ``ROUNDS_MAX`` limits the product: rounds times blocks.
     """

@@ -74,7 +74,7 @@ def write(salt: bytes, tag: bytes, *, ln: int, r: int, p: int) -> str:
 
 
 def derive(password: bytes, salt: bytes, cost: tuple[int, int, int], length: int) -> bytes:
-    """Compute scrypt. It needs 128·r·(N + p + 2) bytes, so this function replaces OpenSSL's limit of 32 MiB."""
+    """Compute scrypt. This needs 128·r·(N + p + 2) bytes of memory, so OpenSSL's limit of 32 MiB is replaced."""
     ln, r, p = cost
     memory = 128 * r * (2**ln + p + 2)
     return hashlib.scrypt(password, salt=salt, n=2**ln, r=r, p=p, maxmem=memory + 1024, dklen=length)

@@ -134,7 +134,7 @@ class SmallClient:
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Connect at the first call.
+        """Keep the settings. The first call opens a connection.
 
         ``read_timeout_s`` limits one answer. ``within_s`` limits a call with all its attempts.
         """

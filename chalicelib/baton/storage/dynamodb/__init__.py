@@ -1,1 +1,1 @@
-"""The stores, in DynamoDB."""
+"""The storage in DynamoDB: ``BATON_STORAGE=dynamodb``, the default."""

@@ -43,7 +43,7 @@ REHASH_PASSWORD_HASH: Final = "SET verifier = :verifier"  # noqa: S105 - an expr
 
 
 class Users:
-    """``ports.Users`` on DynamoDB."""
+    """``accounts.ports.Users`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB) -> None:
         """Use the tables of ``database``."""
@@ -55,14 +55,15 @@ class Users:
         return account_of_entry(item) if item is not None and "until" not in item else None
 
     def get(self, account: AccountId) -> User | None:
-        """Read a user."""
+        """Read a user. Return ``None`` if there is none."""
         item = self._database.read(self._database.tables.users, of_account(account))
         return user_of(item) if item is not None else None
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction.
 
-        None of these items may exist, except an expired e-mail index entry.
+        An expired e-mail index entry counts as missing. If one of the three items exists, nothing is written, and the
+        result is ``AddressTaken``. A repetition returns ``Done``.
         """
         tables = self._database.tables
         try:
@@ -81,7 +82,11 @@ class Users:
         return Done()
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
-        """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage."""
+        """Replace the password hash, raise the credentials version, and end every login except the actor's.
+
+        If an app handed the actor's login over to a browser, this login ends too, because the login of the app ends.
+        Remembered devices are deleted. ``Moved``: a condition in `accounts.ports.Users` is false.
+        """
         tables = self._database.tables
         replace_password_hash = expression(
             {
@@ -135,7 +140,10 @@ class Users:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Store a new hash of the same password, if the stored hash and credentials version are as expected."""
+        """Store a new hash of the same password, if the stored hash and credentials version are as expected.
+
+        Otherwise, do nothing.
+        """
         values = {
             ":verifier": binary(password_hash),
             ":version": number(expected_version),

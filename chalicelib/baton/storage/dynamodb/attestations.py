@@ -62,7 +62,7 @@ class StoredAttestations:
         return known if known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless the stored evidence is of the same App Attest key and has not expired."""
+        """Store evidence of a device key. If unexpired evidence of the same App Attest key is stored, do nothing."""
         item: Item = {
             **_key(client, thumbprint),
             "o": number(known.attestation),
@@ -89,6 +89,7 @@ class StoredAttestations:
         """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
         A repeated request has the stored counter and the stored attempt. Its result is ``Done`` too.
+        In any other case, nothing is stored, and the result is ``Refused``.
         """
         values = {
             ":apple_key": binary(known.apple_key),
@@ -108,7 +109,7 @@ class StoredAttestations:
         return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Replace the stored expiry of the evidence of a device key."""
+        """Replace the stored expiry of the evidence of a device key. If no evidence is stored, do nothing."""
         try:
             self._database.write(
                 "update_item",
@@ -122,7 +123,13 @@ class StoredAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``."""
+        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``.
+
+        Otherwise nothing is stored, and the result is one of these:
+
+        - ``Inactive``, ``ProofOutdated``: the result of `rules.may_act`.
+        - ``Moved``: another request has stored another attestation.
+        """
         attested = replace(expected, attestation=attestation)
         update = state_update(
             self._database.tables.lineages,
@@ -160,7 +167,7 @@ class StoredAttestations:
             return RevokedList(int(item["t"]["N"]), frozenset(digests))
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list of revoked certificates, unless the stored list is newer."""
+        """Replace the list of revoked certificates. ``Refused``: the stored list is newer."""
         item: Item = {**_REVOKED, "t": number(revoked.at), "digests": binary(b"".join(sorted(revoked.digests)))}
         try:
             self._database.write(

@@ -111,7 +111,7 @@ class Factors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store counter, flags and day of use after an assertion of a passkey."""
+        """Store counter, flags and day of use after an assertion of a passkey. ``FactorStore`` has the conditions."""
         after = use.after
         values: Item = {
             ":key": binary(use.passkey.public_key),
@@ -130,7 +130,10 @@ class Factors:
         return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Give a passkey a new name, if the actor's login is live and the credentials version is as in ``actor``."""
+        """Give a passkey a new name, if the actor's login is live and the credentials version is as in ``actor``.
+
+        Otherwise, or if the account does not have the passkey, the result is ``Moved``, and nothing is written.
+        """
         tables = self._database.tables
         renamed = expression(
             {":version": number(actor.credentials_version), ":name": text(name)},
@@ -153,7 +156,7 @@ class Factors:
         """Store the restore key of a device, or delete it if ``key`` is ``None``.
 
         The restore keys of the devices in ``forgotten`` are deleted too. The actor's login must be live, and the
-        credentials version must be as in ``actor``.
+        credentials version must be as in ``actor``. Otherwise the result is ``Moved``, and nothing is written.
         """
         tables, values = self._database.tables, {":version": number(actor.credentials_version)}
         gone = [*([device] if key is None else []), *(one for one in forgotten if one != device)]
@@ -179,7 +182,8 @@ class Factors:
     ) -> Done | Moved | Refused:
         """Change a factor, and raise the credentials version in the user and in the account state.
 
-        All remembered devices are forgotten, except the device of ``remember``.
+        All remembered devices are forgotten, except the device of ``remember``. All conditions are in
+        ``FactorStore``.
         """
         tables = self._database.tables
         parts = _parts(change, tables.users, by.account)

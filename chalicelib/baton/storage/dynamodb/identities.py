@@ -158,7 +158,10 @@ class StoredIdentities:
         RemoveIdentities(self._database)(account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed (encrypted) key set of a provider. If no key set is stored, ``sealed`` is empty."""
+        """Return the sealed (encrypted) key set of a provider, and the time when the last fetch of its keys began.
+
+        If no key set is stored, ``sealed`` is empty. If no fetch of the provider's keys began, the time is 0.
+        """
         item = self._database.read(self._database.tables.ephemeral, _key(provider))
         if item is None:
             return SealedKeys()

@@ -1,4 +1,4 @@
-"""Items of identities at providers, ``I#<provider>#<index>``, and the map of them in the item of a user.
+"""Items of identities at providers, ``I#<code of the provider>#<HMAC>``, and the map of them in the item of a user.
 
 Every removal of an identity uses `removals`: an unlink, a claim, an undo, a loss at the provider, and a deletion. If
 the item has a refresh token of Apple, the same write stores this token for its revocation. A deletion alone would lose

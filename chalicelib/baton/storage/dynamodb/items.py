@@ -87,7 +87,7 @@ In an account state, ``#ended_at`` and ``#ended_why`` are time and reason of the
 
 
 REQUIRED: Final = number(1)
-"""The stored value of ``q``: an operator requires a second factor. If none is required, ``q`` does not exist."""
+"""The stored value of ``q``: each login needs a second factor. If none is required, ``q`` does not exist."""
 
 
 def of_account(account: AccountId) -> Item:

@@ -1,4 +1,4 @@
-"""The key ring in DynamoDB: one encrypted item in the table ``users``, which is cached for five minutes."""
+"""The key ring in DynamoDB: one encrypted item in the table ``users``. The ring is cached for five minutes."""
 
 from typing import Final
 
@@ -84,7 +84,7 @@ class KeyRing:
         return self._put(make_ring(self._entropy, now=now), IS_NEW)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring, if the stored ring has ``expected_revision``."""
+        """Replace the ring, if the stored ring has ``expected_revision``. Otherwise return ``Moved``."""
         return self._put(ring, REVISION_AS_READ, expected_revision=expected_revision)
 
     def _read(self, *, now: int) -> Ring:

@@ -99,7 +99,7 @@ class LineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Advance the lineage to its next generation (rule E5), in one write whose condition is the rule of `judge`."""
+        """Advance the lineage to its next generation (E5) if `judge` returns ``Current``, else return its verdict."""
         update = state_update(
             self._table,
             presented.account,
@@ -155,7 +155,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Replace the stored lineage by ``lineage``, if the stored lineage equals ``expected`` and is active."""
+        """Store ``lineage``. ``Moved``: the stored lineage does not equal ``expected``, or has ended."""
         update = state_update(
             self._table,
             account,
@@ -199,7 +199,7 @@ class LineageStore:
         return Done()
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, if the login has no browser key yet."""
+        """Bind the actor's own login to the key of its browser. ``Refused``: the login is bound to another key."""
         values = {":browser_key": browser_key_value(key), ":now": number(now)}
         try:
             self._act(actor, BIND_BROWSER, (NO_BROWSER_KEY,), None, values=values)
@@ -273,7 +273,7 @@ class LineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, if the stored roles are ``expected``."""
+        """Replace the roles of an active account, if they are ``expected``. ``lineages.ports`` lists the results."""
         condition, values = roles_condition(expected)
         update = state_update(
             self._table,

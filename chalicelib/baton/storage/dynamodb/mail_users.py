@@ -37,7 +37,7 @@ from chalicelib.baton.storage.dynamodb.values import Value, all_of, binary, numb
 NOT_VERIFIED: Final = "attribute_not_exists(verified_at)"
 VERIFY: Final = "SET verified_at = if_not_exists(verified_at, :now)"
 VERIFY_WITH_LANGUAGE: Final = f"{VERIFY}, #language = :language"
-# A reset ends every login. The restore keys are deleted too, because a restore key works only with a login.
+# A reset ends every login. A restore key works only while the login of its device is live, so the keys are deleted.
 RESET: Final = (
     "SET verifier = :verifier, v = :next_version, reset_mark = :mark, remembered = :remembered, "
     + restore_keys.NO_RESTORE_KEYS
@@ -63,7 +63,13 @@ class MailUsers(Users):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, if the actor's login is live or the unfinished login is still valid."""
+        """Store that the address is proved, if the actor's login is live or the unfinished login is still valid.
+
+        Otherwise nothing is stored, and the result is one of these:
+
+        - ``Inactive``, ``ProofOutdated``: the login may not act (`rules.may_act`).
+        - ``Refused``: the unfinished login is no longer valid, or the account has no user.
+        """
         tables = self._database.tables
         update = expression(
             {
@@ -100,9 +106,10 @@ class MailUsers(Users):
         return Refused() if isinstance(acting, Lineage) else acting
 
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
-        """Replace the password hash, end every login and forget the remembered devices, in one transaction.
+        """Replace the password hash, end every login, and delete remembered devices and restore keys.
 
-        With ``claim`` (the address was never proved), also remove the identities, the roles and the team's attributes.
+        This is one transaction. With ``claim`` (the address was never proved), it also removes identities, roles and
+        the team's attributes, and stores that the address is proved.
         """
         tables, account, expected_version = self._database.tables, user.account, user.credentials_version
         claimed = [linked.index for linked in user.identities.values()] if claim else []
@@ -192,7 +199,7 @@ class MailUsers(Users):
         return {"Update": {**key, **expression(values, KEPT, condition=CURRENT_OF_ACCOUNT, update=KEEP)}}
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
-        """Change an account as ``undo`` states, and consume the ticket of the undo link, in one transaction."""
+        """Undo changes of an account, end every login and consume the undo link's ticket, in one transaction."""
         tables, account, back = self._database.tables, user.account, undo.address
         stays = undo.factors
         removed = [
@@ -257,6 +264,7 @@ class MailUsers(Users):
         """Delete an account whose address was never proved.
 
         One transaction deletes the user, its index entry and its identities, and marks the account state as deleted.
+        The caller must check that the account has no passkey.
         """
         tables, account = self._database.tables, user.account
         values = {":version": number(user.credentials_version)}

@@ -79,7 +79,10 @@ class OnceCalls:
             return _call_of(failed.item) if failed.item is not None else None
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
-        """Store the encrypted answer of a call, if the call has this ``mark`` and no answer."""
+        """Store the encrypted answer of a call, if the call has this ``mark`` and no answer.
+
+        Otherwise the result is ``Refused``, or ``Done`` if the same answer is already stored.
+        """
         values = {":mark": binary(mark), ":answer": binary(answer), ":expires": number(now + ONCE_KEPT_S)}
         try:
             self._database.write(

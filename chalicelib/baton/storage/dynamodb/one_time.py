@@ -43,11 +43,11 @@ class Ephemeral:
         self._database = database
 
     def consume_nonce(self, keyid: str, nonce: str, *, now: int, mark: bytes) -> Done | Refused:
-        """Consume a nonce of a key, once: store it, if it is not stored yet."""
+        """Consume a nonce of a key, once. A repetition returns ``Again`` for the same ``mark``, else ``Refused``."""
         return self._put_once(key_of("N", keyid, nonce), expires_at=now + NONCE_KEPT_S, now=now, mark=mark)
 
     def consume_ticket(self, ticket_id: bytes, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
-        """Consume a ticket, once: store that the ticket is consumed, if this is not stored yet."""
+        """Consume a ticket, once. A repetition returns ``Again`` for the same ``mark``, else ``Refused``."""
         key, kept_until = _ticket_key(ticket_id), expires_at + TICKET_CONSUMED_KEPT_S
         return self._put_once(key, expires_at=kept_until, now=now, mark=mark)
 
@@ -97,7 +97,10 @@ class Ephemeral:
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> GrantUsed | Refused:
-        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version."""
+        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version.
+
+        Otherwise the result is ``Refused``. A repetition with the same ``mark`` gets the same ``GrantUsed`` again.
+        """
         values = {
             ":lineage": text(lineage),
             ":operation_digest": binary(_digest(operation.method, operation.path, operation.digest)),
@@ -123,7 +126,7 @@ class Ephemeral:
             return _step_up(item) if item is not None and _consumed_by(item, mark) else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the count of ``name`` in the current window, unless the limit is reached.
+        """Count one more in the current window of the rate limit ``name``. ``Refused``: ``limit`` is reached.
 
         If the answer of DynamoDB is lost, the repeated write adds one again.
         """
@@ -146,7 +149,7 @@ class Ephemeral:
         return Done()
 
     def uncount(self, name: str, *, window_s: int, now: int) -> None:
-        """Subtract one from the count of ``name`` in the current window, never below zero.
+        """Subtract one from the count of the rate limit ``name`` in the current window, never below zero.
 
         If the answer of DynamoDB is lost, the repeated write subtracts one again.
         """
@@ -164,7 +167,7 @@ class Ephemeral:
     def _put_once(self, key: Item, *, expires_at: int, now: int, mark: bytes) -> Done | Refused:
         """Store an item with a mark, if no item or an expired item is stored.
 
-        ``Again``: the stored item has this mark.
+        If an unexpired item is stored, the result is ``Again`` for the same mark, and ``Refused`` for another mark.
         """
         try:
             put = _put_new(self._database.tables.ephemeral, key, expires_at=expires_at, now=now, mark=mark)

@@ -21,7 +21,10 @@ def not_acting(account_state: AccountState | None, actor: Actor, *, now: int) ->
 
 
 def ended_as(item: Item | None, lineage: LineageId, ended: Ended) -> Done | Refused:
-    """Return ``Done`` if the stored end of the lineage is ``ended``: an earlier try of the same write succeeded."""
+    """Return ``Done`` if the stored end of the lineage is ``ended``, otherwise ``Refused``.
+
+    ``Done`` means that an earlier try of the same write succeeded.
+    """
     account_state = state_or_none(item)
     stored = account_state.lineages.get(lineage) if account_state else None
     return Done() if stored is not None and stored.ended == ended else Refused()
@@ -33,6 +36,9 @@ def state_or_none(item: Item | None) -> AccountState | None:
 
 
 def done_when_stored(item: Item | None, lineage: Lineage) -> Done | Moved:
-    """Return ``Done`` if the stored lineage equals ``lineage``: an earlier try of the same write succeeded."""
+    """Return ``Done`` if the stored lineage equals ``lineage``, otherwise ``Moved``.
+
+    ``Done`` means that an earlier try of the same write succeeded.
+    """
     account_state = state_or_none(item)
     return Done() if account_state is not None and account_state.lineages.get(lineage.id) == lineage else Moved()

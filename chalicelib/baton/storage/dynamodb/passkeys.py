@@ -2,7 +2,7 @@
 
 The item of the user has a map of the passkeys. For each passkey, another item, whose key begins with ``C#``, maps the
 credential to its account. One transaction writes the map and the ``C#`` item, so this item exists as long as the
-passkey. A credential therefore belongs to only one account.
+passkey. A passkey can be added only if its ``C#`` item does not exist. So a credential belongs to only one account.
 """
 
 import hashlib

@@ -91,7 +91,7 @@ ACTOR_LIVE: Final = (
 )
 NOT_HANDED_OVER: Final = "(attribute_not_exists(#lineages.#actor.#parent_id) OR #lineages.#actor.#binding <> :unbound)"
 HANDED_OVER: Final = ("#lineages.#actor.#parent_id = :app", "#lineages.#actor.#binding = :unbound")
-# The last condition refuses a login that began after the handover. It has the id of the app's login that was removed.
+# The app's login may have been removed. The last condition refuses a later login that has the same id.
 APP_LIVE: Final = (
     "#lineages.#app.#epoch = #epoch",
     "attribute_not_exists(#lineages.#app.#ended_at)",
@@ -219,7 +219,7 @@ def put_first(table: str, account_state: AccountState) -> dict[str, dict[str, ob
 def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) -> dict[str, dict[str, object]]:
     """Build the part of a transaction that ends all lineages except the actor's, and raises the credentials version.
 
-    If the actor's tokens are in cookies, the generation of its lineage rises too. Baton then refuses the old cookies.
+    If an app handed the actor's login over to a browser, this login ends too, because the login of the app ends.
     """
     update = state_update(
         table,
@@ -232,7 +232,7 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) 
             **end_values(ended),
             ":epoch": number(expected.epoch),
             ":next_epoch": number(expected.epoch + 1),
-            ":generations": number(int(actor.in_cookies)),
+            ":generations": number(int(actor.in_cookies)),  # 1 with cookies: Baton then refuses the old cookies
             ":next_credentials_version": number(actor.credentials_version + 1),
         },
     )

@@ -58,7 +58,10 @@ class SuppressedAddresses:
             return
 
     def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
-        """Delete the suppression of an address. With ``only_bounce``, a complaint is not deleted."""
+        """Delete the suppression of an address. ``Refused``: nothing is deleted.
+
+        With ``only_bounce``, the suppression of a complaint is not deleted.
+        """
         condition = expression({}, _NAMES, condition=IS_BOUNCE) if only_bounce else expression({}, condition=EXISTS)
         try:
             self._database.write(

@@ -1,4 +1,4 @@
-"""Registered people in memory: e-mail index entries and password hashes."""
+"""Registered people in memory: find, read, register and delete people, and store their password hashes."""
 
 from msgspec.structs import replace
 
@@ -34,14 +34,15 @@ class MemoryUsers:
             return None if email_index in self._tables.kept_until else self._tables.claims.get(email_index)
 
     def get(self, account: AccountId) -> User | None:
-        """Read a user."""
+        """Read a user. Return ``None`` if there is none."""
         with self._tables.lock:
             return self._tables.users.get(account)
 
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one step, if none of the three exists.
 
-        An expired index entry counts as missing.
+        An expired index entry counts as missing. If one of the three exists, nothing is written, and the result is
+        ``AddressTaken``. A repetition returns ``Done``.
         """
         tables = self._tables
         with tables.lock:
@@ -56,12 +57,19 @@ class MemoryUsers:
             return Done() if stored == user else AddressTaken(claimed_by or user.account)
 
     def _taken_by(self, email_index: EmailIndex, *, now: int) -> AccountId | None:
-        """Return the account that has, or keeps, an address. The caller has the lock."""
+        """Return the account that has an address, or keeps it as an old address. ``None``: the address is free.
+
+        The caller has the lock.
+        """
         until = self._tables.kept_until.get(email_index)
         return self._tables.claims.get(email_index) if until is None or until > now else None
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
-        """Replace the password hash, raise credentials version and epoch, and keep the lineage of the actor."""
+        """Replace the password hash, raise the credentials version, and end every login except the actor's.
+
+        If an app handed the actor's login over to a browser, this login ends too, because the login of the app ends.
+        Remembered devices are deleted. ``Moved``: a condition in `accounts.ports.Users` is false.
+        """
         tables = self._tables
         with tables.lock:
             account = actor.account
@@ -121,7 +129,10 @@ class MemoryUsers:
     def rehash(
         self, account: AccountId, password_hash: bytes, *, expected_version: int, expected_password_hash: bytes
     ) -> None:
-        """Replace a password hash by a hash with new parameters, if stored hash and version are as expected."""
+        """Store a new hash of the same password, if the stored hash and credentials version are as expected.
+
+        Otherwise, do nothing.
+        """
         with self._tables.lock:
             user = self._tables.users.get(account)
             if user and (user.password_hash, user.credentials_version) == (expected_password_hash, expected_version):

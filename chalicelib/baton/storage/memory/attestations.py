@@ -23,7 +23,7 @@ class MemoryAttestations:
             return known if known is not None and known.expires_at > now else None
 
     def keep(self, client: int, thumbprint: bytes, known: AttestedKey, *, now: int) -> None:
-        """Store evidence, unless the stored evidence is of the same App Attest key and has not expired."""
+        """Store evidence of a device key. If unexpired evidence of the same App Attest key is stored, do nothing."""
         with self._tables.lock:
             self._tables.sweep(now)
             stored = self.get(client, thumbprint, now=now)
@@ -37,6 +37,7 @@ class MemoryAttestations:
         """Store the counter of an assertion, if it is higher than the stored counter of the same App Attest key.
 
         A repeated request has the stored counter and the stored attempt. Its result is ``Done`` too.
+        In any other case, nothing is stored, and the result is ``Refused``.
         """
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
@@ -48,7 +49,7 @@ class MemoryAttestations:
             return Done()
 
     def extend(self, client: int, thumbprint: bytes, *, expires_at: int) -> None:
-        """Replace the stored expiry of the evidence of a device key."""
+        """Replace the stored expiry of the evidence of a device key. If no evidence is stored, do nothing."""
         with self._tables.lock:
             stored = self._tables.attested.get((client, thumbprint))
             if stored is not None:
@@ -57,7 +58,13 @@ class MemoryAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``."""
+        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``.
+
+        Otherwise nothing is stored, and the result is one of these:
+
+        - ``Inactive``, ``ProofOutdated``: the result of `rules.may_act`.
+        - ``Moved``: another request has stored another attestation.
+        """
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)
@@ -78,7 +85,7 @@ class MemoryAttestations:
             return self._tables.revoked
 
     def replace_revoked(self, revoked: RevokedList) -> Done | Refused:
-        """Replace the list of revoked certificates, unless the stored list is newer."""
+        """Replace the list of revoked certificates. ``Refused``: the stored list is newer."""
         with self._tables.lock:
             if self._tables.revoked is not None and self._tables.revoked.at > revoked.at:
                 return Refused()

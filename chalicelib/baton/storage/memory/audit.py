@@ -28,7 +28,7 @@ class MemoryAudit:
     def newest(self, account: AccountId, *, before: str | None, limit: int, now: int) -> list[StoredEvent]:
         """Return at most ``limit`` events of an account, the newest first.
 
-        ``before`` is the key of an event: only older events are returned.
+        ``before`` is the key of an event: only older events are returned. ``None``: begin with the newest event.
         """
         with self._tables.lock:
             stored = [

@@ -1,4 +1,4 @@
-"""Second factors in memory. The classes of changes in ``factors/model.py`` decide condition and effect of a change."""
+"""Second factors in memory. Each ``FactorChange`` decides its condition (``fits``) and its effect (``apply``)."""
 
 from collections.abc import Collection
 
@@ -71,7 +71,7 @@ class MemoryFactors:
     def use_passkey(
         self, account: AccountId, use: PasskeyUse, *, credentials_version: int, remember: Remember | None = None
     ) -> Done | Refused:
-        """Store counter, flags and day of use after an assertion of a passkey."""
+        """Store counter, flags and day of use after an assertion of a passkey. `FactorStore` has the conditions."""
         with self._tables.lock:
             user = self._tables.users.get(account)
             stored = user.factors.passkeys.get(use.passkey.id) if user else None
@@ -95,7 +95,10 @@ class MemoryFactors:
             return Done()
 
     def rename_passkey(self, actor: Actor, passkey: str, name: str, *, now: int) -> Done | Moved:
-        """Give a passkey a new name, if the actor's login is live and the credentials version is as in ``actor``."""
+        """Give a passkey a new name, if the actor's login is live and the credentials version is as in ``actor``.
+
+        Otherwise, or if the account does not have the passkey, the result is ``Moved``, and nothing is written.
+        """
         with self._tables.lock:
             user = self._tables.users.get(actor.account)
             stored = user.factors.passkeys.get(passkey) if user else None
@@ -112,7 +115,7 @@ class MemoryFactors:
         """Store the restore key of a device, or delete it if ``key`` is ``None``.
 
         The restore keys of the devices in ``forgotten`` are deleted too. The actor's login must be live, and the
-        credentials version must be as in ``actor``.
+        credentials version must be as in ``actor``. Otherwise the result is ``Moved``, and nothing is written.
         """
         with self._tables.lock:
             user = self._tables.users.get(actor.account)
@@ -130,7 +133,8 @@ class MemoryFactors:
     ) -> Done | Moved | Refused:
         """Change a factor, and raise the credentials version.
 
-        All remembered devices are forgotten, except the device of ``remember``.
+        All remembered devices are forgotten, except the device of ``remember``. All conditions are in
+        `FactorStore`.
         """
         tables = self._tables
         with tables.lock:
@@ -165,7 +169,7 @@ class MemoryFactors:
 
 
 def _fits(change: FactorChange, user: User) -> bool:
-    """Check that a change fits the stored factors, and that the person can still log in after it."""
+    """Check that a change fits the stored factors. After ``RemovePasskey``, a way to log in must be left."""
     left = not isinstance(change, RemovePasskey) or leaves_a_credential(user, passkeys=1)
     return left and change.fits(user.factors)
 

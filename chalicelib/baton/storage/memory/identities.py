@@ -27,8 +27,9 @@ from chalicelib.baton.storage.memory.tables import MemoryTables, kept
 def remove_identities(tables: MemoryTables, account: AccountId, indexes: Iterable[str], *, now: int) -> None:
     """Delete the identities with these indexes, if they belong to the account. The caller has the lock.
 
-    The refresh tokens of the identities then wait for revocation, with ``now`` (seconds) as the time of removal. If the
-    shard of a token is full (``TOKENS_PER_SHARD_MAX``), the token is deleted and never revoked.
+    The refresh tokens of the identities then wait for revocation, with ``now`` (seconds) as the time of removal. The
+    waiting tokens are in ``TOKEN_SHARDS`` shards. If the shard of a token is full (``TOKENS_PER_SHARD_MAX``), the token
+    is deleted and never revoked.
     """
     for index in indexes:
         stored = tables.identities.get(index)
@@ -56,7 +57,10 @@ class MemoryIdentities:
     def sign_up(
         self, user: User, account_state: AccountState, *identities: Identity
     ) -> Done | IdentityTaken | AddressTaken:
-        """Write identities, user, account state and, if the user has an address, its index entry: all or none."""
+        """Write identities, user, account state and, if the user has an address, the index entry of the address.
+
+        ``IdentityTaken``, ``AddressTaken``: one of these already exists, and nothing is written.
+        """
         tables = self._tables
         with tables.lock:
             stored = [tables.identities[one.index] for one in identities if one.index in tables.identities]
@@ -141,7 +145,7 @@ class MemoryIdentities:
             return Done()
 
     def _changeable(self, actor: Actor, user: User, *, now: int) -> User | None:
-        """Return the user if the actor's login is live and the versions are as read, otherwise ``None``.
+        """Return the stored user. ``None``: the actor's login is not live, or the credentials version has changed.
 
         The caller has the lock.
         """
@@ -156,7 +160,10 @@ class MemoryIdentities:
             remove_identities(self._tables, account, (index,), now=now)
 
     def key_set(self, provider: int) -> SealedKeys:
-        """Return the sealed key set of a provider, and the time when the last fetch of its keys began."""
+        """Return the sealed (encrypted) key set of a provider, and the time when the last fetch of its keys began.
+
+        If no key set is stored, ``sealed`` is empty. If no fetch of the provider's keys began, the time is 0.
+        """
         with self._tables.lock:
             return SealedKeys(
                 self._tables.keys_asked.get(provider, 0), self._tables.key_sets.get(provider, (0, b""))[1]

@@ -27,7 +27,7 @@ class MemoryKeyRing:
         return self.current(now=now)
 
     def replace(self, ring: Ring, *, expected_revision: int) -> Done | Moved:
-        """Replace the ring, if the stored ring has ``expected_revision``."""
+        """Replace the ring, if the stored ring has ``expected_revision``. Otherwise return ``Moved``."""
         with self._tables.lock:
             stored = self._tables.ring
             if stored is not None and stored.revision == expected_revision:

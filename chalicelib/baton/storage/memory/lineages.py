@@ -55,7 +55,10 @@ class MemoryLineageStore:
     def exchange(
         self, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
     ) -> Exchanged | Retry | Superseded | Reused | Ahead | Inactive:
-        """Advance the lineage to its next generation (rule E5) if `rules.judge` returns ``Current``."""
+        """Advance the lineage to its next generation (E5) if `rules.judge` returns ``Current``.
+
+        For any other verdict, nothing is written, and this verdict is returned.
+        """
         with self._tables.lock:
             account_state = self._tables.lineages.get(presented.account)
             verdict = judge(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
@@ -107,7 +110,7 @@ class MemoryLineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Replace the stored lineage by ``lineage``, if the stored lineage equals ``expected`` and is active."""
+        """Store ``lineage``. ``Moved``: the stored lineage does not equal ``expected``, or has ended."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             stored = account_state.lineages.get(lineage.id) if account_state else None
@@ -119,7 +122,10 @@ class MemoryLineageStore:
             return Done() if stored == lineage else Moved()
 
     def end(self, account: AccountId, lineage: LineageId, reason: EndReason, *, now: int) -> Done | Refused:
-        """End one lineage, and delete its attempts: no rule reads the attempts of an ended lineage."""
+        """End one lineage, and delete its attempts: no rule reads the attempts of an ended lineage.
+
+        ``Refused``: the lineage has already ended and keeps its reason, or it does not exist.
+        """
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             stored = account_state.lineages.get(lineage) if account_state else None
@@ -141,7 +147,7 @@ class MemoryLineageStore:
             return self.end(actor.account, lineage, EndReason.ENDED_BY_OWNER, now=now)
 
     def bind_browser(self, actor: Actor, key: BrowserKey, *, now: int) -> Done | Refused | Inactive | ProofOutdated:
-        """Bind the actor's own login to the key of its browser, if the login has no browser key yet."""
+        """Bind the actor's own login to the key of its browser. ``Refused``: the login is bound to another key."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(actor.account)
             acting = may_act(account_state, actor, now=now)
@@ -167,7 +173,7 @@ class MemoryLineageStore:
             return Done() if stored is not None and stored.ended == raised else acting
 
     def end_every(self, account: AccountId, *, now: int) -> Done | Refused:
-        """End every lineage of an active account by raising the epoch."""
+        """End every lineage of an active account by raising its epoch. ``Refused``: the account is not active."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             if account_state is None or account_state.status is not Status.ACTIVE:
@@ -207,7 +213,7 @@ class MemoryLineageStore:
     def set_roles(
         self, account: AccountId, roles: frozenset[int], *, expected: frozenset[int]
     ) -> Done | Moved | Refused:
-        """Replace the roles of an active account, if the stored roles are ``expected``."""
+        """Replace the roles of an active account, if they are ``expected``. ``lineages.ports`` lists the results."""
         with self._tables.lock:
             account_state = self._tables.lineages.get(account)
             if account_state is None or account_state.status is Status.DELETED:

@@ -21,7 +21,13 @@ class MemoryMailUsers(MemoryUsers):
     def verify_address(
         self, by: Actor | UnfinishedLogin, *, language: str, now: int
     ) -> Done | Refused | Inactive | ProofOutdated:
-        """Store that the address is proved, if ``by`` is a live login or a valid unfinished login."""
+        """Store that the address is proved, if ``by`` is a live login or a valid unfinished login.
+
+        Otherwise nothing is stored, and the result is one of these:
+
+        - ``Inactive``, ``ProofOutdated``: the login may not act (`rules.may_act`).
+        - ``Refused``: the unfinished login is no longer valid, or the account has no user.
+        """
         tables = self._tables
         with tables.lock:
             account_state = tables.lineages.get(by.account)
@@ -39,9 +45,10 @@ class MemoryMailUsers(MemoryUsers):
             return Done()
 
     def reset_password(self, user: User, password_hash: bytes, *, mark: bytes, claim: bool, now: int) -> Done | Moved:
-        """Replace the password hash, end every login and forget the remembered devices.
+        """Replace the password hash, end every login, and delete remembered devices and restore keys.
 
-        With ``claim`` (the address was never proved), also remove the identities, the roles and the team's attributes.
+        With ``claim`` (the address was never proved), also remove identities, roles and the team's attributes, and
+        store that the address is proved.
         """
         tables, account, expected_version = self._tables, user.account, user.credentials_version
         with tables.lock:
@@ -118,7 +125,7 @@ class MemoryMailUsers(MemoryUsers):
             return Done()
 
     def undo_changes(self, user: User, undo: Undo, *, now: int) -> Done | Moved | Refused:
-        """Undo changes of an account, and consume the ticket of the undo link."""
+        """Undo changes of an account, end every login, and consume the ticket of the undo link."""
         tables, account, back = self._tables, user.account, undo.address
         with tables.lock:
             stored, account_state = tables.users.get(account), tables.lineages.get(account)

@@ -1,4 +1,4 @@
-"""Exactly-once calls in memory. The rule is in ``proof/once_rules.py``."""
+"""Calls that run once, in memory. ``proof/once_rules.py`` explains them."""
 
 from msgspec.structs import replace
 
@@ -37,7 +37,10 @@ class MemoryOnceCalls:
             return stored
 
     def store(self, key: OnceKey, *, mark: bytes, answer: bytes, now: int) -> Done | Refused:
-        """Store the encrypted answer of a call, if the call has this ``mark`` and no answer."""
+        """Store the encrypted answer of a call, if the call has this ``mark`` and no answer.
+
+        Otherwise the result is ``Refused``, or ``Done`` if the same answer is already stored.
+        """
         with self._tables.lock:
             stored = self._tables.calls.get(key)
             if stored is not None and stored.mark == mark and stored.answer is None:

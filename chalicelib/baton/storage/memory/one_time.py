@@ -50,14 +50,17 @@ class MemoryOneTime:
         credentials_version: int,
         expires_at: int,
     ) -> None:
-        """Store a step-up grant. Never replace a stored grant: a consumed grant would become valid again."""
+        """Store a step-up grant. Never replace a stored grant: otherwise a consumed grant would be valid again."""
         with self._tables.lock:
             self._tables.grants.setdefault(grant, Grant(lineage, operation, step_up, credentials_version, expires_at))
 
     def consume_grant(
         self, grant: str, *, lineage: LineageId, operation: Operation, credentials_version: int, now: int, mark: bytes
     ) -> GrantUsed | Refused:
-        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version."""
+        """Consume a grant, once, if it has not expired and is for this lineage, operation and credentials version.
+
+        Otherwise the result is ``Refused``. A repetition with the same ``mark`` gets the same ``GrantUsed`` again.
+        """
         with self._tables.lock:
             kept = self._tables.grants.get(grant)
             if kept is None:
@@ -69,9 +72,9 @@ class MemoryOneTime:
             return kept.step_up if kept.spent_by == mark else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Add one to the count of the rate limit ``name`` in the current window, unless ``limit`` is reached."""
+        """Count one more in the current window of the rate limit ``name``. ``Refused``: ``limit`` is reached."""
         with self._tables.lock:
-            # Do not sweep, because the rate limit of a code or a link passes a `now` in the future.
+            # Do not sweep: the rate limit of a code or link passes a future `now`, so a sweep would delete valid items.
             window = _window(name, window_s=window_s, now=now)
             taken = self._tables.windows.get(window, 0)
             if taken >= limit:

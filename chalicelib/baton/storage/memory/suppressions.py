@@ -14,7 +14,7 @@ class MemorySuppressions:
         self._tables = tables
 
     def get(self, email_index: EmailIndex) -> Suppression | None:
-        """Return the stored suppression of an address, even if the suppression has ended."""
+        """Return the suppression of an address, even if it has ended, or ``None`` if none is stored."""
         with self._tables.lock:
             return self._tables.suppressions.get(email_index)
 
@@ -27,7 +27,10 @@ class MemorySuppressions:
             self._tables.suppressions[email_index] = suppression
 
     def lift(self, email_index: EmailIndex, *, only_bounce: bool = False) -> Done | Refused:
-        """Delete the suppression of an address. With ``only_bounce``, a complaint is not deleted."""
+        """Delete the suppression of an address. ``Refused``: nothing is deleted.
+
+        With ``only_bounce``, the suppression of a complaint is not deleted.
+        """
         with self._tables.lock:
             stored = self._tables.suppressions.get(email_index)
             if stored is not None and only_bounce and stored.until is None:

@@ -21,8 +21,8 @@ from chalicelib.baton.tokens.caller import GrantUsed, Operation
 SWEPT_AFTER_S: Final = 3600
 """The shortest time from the expiry of an item to its deletion, in seconds.
 
-DynamoDB (TTL) deletes late too, so no verb may rely on the deletion. A process whose clock is behind still finds the
-item.
+DynamoDB (TTL) deletes late too, so no method of a store may rely on the deletion. A process whose clock is behind
+still finds the item.
 """
 
 
@@ -49,7 +49,7 @@ class MemoryTables:
     claims: dict[EmailIndex, AccountId] = field(default_factory=dict)
     """E-mail index -> the account that has, or keeps, the address."""
     kept_until: dict[EmailIndex, int] = field(default_factory=dict)
-    """E-mail index of an old address, which no login finds -> the time until which the account keeps it."""
+    """E-mail index of an old address -> the time until which the account keeps it. No login finds an old address."""
     users: dict[AccountId, User] = field(default_factory=dict)
     credentials: dict[bytes, AccountId] = field(default_factory=dict)
     """Credential id of a passkey -> the account that has it."""
@@ -107,6 +107,7 @@ OF_THIS_PROCESS: Final = MemoryTables()
 def kept(lineage: Lineage, actor: Actor, *, epoch: int) -> Lineage:
     """Return the actor's lineage with the new ``epoch``, so that it stays active while the other lineages end.
 
+    Exception: a lineage that an app handed over to a browser ends too, because the lineage of the app ends.
     If the actor's tokens are in cookies, the generation rises too. Baton then refuses the old cookies.
     """
     return replace(lineage, epoch=epoch, generation=lineage.generation + actor.in_cookies)

@@ -40,7 +40,7 @@ __all__ = ["LineagesContract", "StorageContract", "StorageUnderTest"]
 class LineagesContract(
     ExchangeContract, LoginsContract, UsesContract, EndsContract, HandoversContract, StatusesContract
 ):
-    """The store ``lineages``: `lineages.ports.LineageStore`."""
+    """The tests of the store ``lineages``: `lineages.ports.LineageStore`."""
 
 
 class StorageContract(

@@ -39,7 +39,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class AccountsContract(Contract):
-    """The store ``accounts``: `accounts.ports.Users`."""
+    """The tests of the store ``accounts``: `accounts.ports.Users`."""
 
     def register(self, storage: StorageUnderTest) -> AccountState:
         """Register a person with two devices and return the account state."""
@@ -179,7 +179,7 @@ class AccountsContract(Contract):
         assert storage.lineages.get(ACCOUNT) == before
 
     def test_a_password_hash_that_moved_stops_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The credentials version in the user's item must be as expected too. The account state does not change."""
+        """If the user's item has another credentials version, the result is ``Moved``, and nothing changes."""
         expected = state_with(MINE_LIVE)
         storage.accounts.register(replace(USER, credentials_version=VERSION + 1), expected)
         assert self.change(storage, expected) == Moved()

@@ -37,13 +37,13 @@ OTHER_ATTEMPT: Final = b"another!"
 
 
 class AttestationsContract(Contract):
-    """The store ``attestations``: `attestation.ports.Attestations`."""
+    """The tests of the store ``attestations``: `attestation.ports.Attestations`."""
 
     @pytest.mark.parametrize("known", [PHONE, ANDROID], ids=["apple", "android"])
     def test_evidence_is_found_by_client_and_key_until_it_expires(
         self, storage: StorageUnderTest, known: AttestedKey
     ) -> None:
-        """Another client or another key has no evidence."""
+        """Evidence is found until it expires. Another client or another key has no evidence."""
         store = storage.attestations
         assert store.get(1, KEY, now=NOW) is None
         store.keep(1, KEY, known, now=NOW)

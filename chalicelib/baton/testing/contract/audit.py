@@ -14,7 +14,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class AuditContract(Contract):
-    """The store ``audit``: `events.ports.Audit`."""
+    """The tests of the store ``audit``: `events.ports.Audit`."""
 
     def fill(self, storage: StorageUnderTest, count: int) -> list[StoredEvent]:
         """Write events, two in each second, and return them, the newest first."""

@@ -82,7 +82,7 @@ def full(*lineages: Lineage) -> AccountState:
 
 
 class EndsContract(LineagesUnderTest):
-    """The verbs ``end``, ``end_device``, ``end_all`` and ``delete``."""
+    """The tests of the verbs ``end``, ``end_device``, ``end_all``, ``end_every`` and ``delete``."""
 
     @pytest.mark.guarantee(6)
     def test_ending_one_lineage_leaves_the_others(self, storage: StorageUnderTest) -> None:
@@ -216,7 +216,7 @@ class EndsContract(LineagesUnderTest):
         assert self.exchange(storage, presented()) == Inactive()
 
     def test_an_account_deleted_by_the_operator_keeps_no_lineage(self, storage: StorageUnderTest) -> None:
-        """The remaining item has the same members as after a deletion by the owner."""
+        """As after a deletion by the owner, the item has no lineages, roles, attributes or required second factor."""
         storage.seed(full(MINE_LIVE))
         assert storage.lineages.set_status(ACCOUNT, Status.DELETED, now=NOW) == Done()
         assert not self.account_state(storage).lineages
@@ -244,7 +244,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, verb: str, inactive: AccountState, verdict: object
     ) -> None:
-        """The write itself checks the login (law 2 of ``storage/ports.py``), writes nothing, and returns the reason."""
+        """The write checks the login (law 2 of ``storage/ports.py``). Nothing changes. The result has the reason."""
         storage.seed(inactive)
         before = self.account_state(storage)
         arguments = (OTHER,) if verb == "end_device" else ()

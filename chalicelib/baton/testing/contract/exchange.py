@@ -51,7 +51,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class ExchangeContract(LineagesUnderTest):
-    """The verbs ``get`` and ``exchange``."""
+    """The tests of the verbs ``get`` and ``exchange``."""
 
     @pytest.mark.parametrize(
         "account_state",
@@ -128,7 +128,7 @@ class ExchangeContract(LineagesUnderTest):
     def test_any_other_generation_is_judged_and_writes_nothing(
         self, storage: StorageUnderTest, behind: int, attempt: bytes, verdict: object
     ) -> None:
-        """E6 to E9: the store returns the verdict of the rule for the stored account state."""
+        """E6 to E9: the store returns the verdict of `judge` for the stored account state, and writes nothing."""
         storage.seed(state_with(MINE_LIVE))
         assert self.exchange(storage, presented(behind, attempt=attempt)) == verdict
         assert self.account_state(storage) == state_with(MINE_LIVE)

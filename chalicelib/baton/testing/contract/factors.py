@@ -49,7 +49,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class FactorsContract(Contract):
-    """The store ``factors``: `factors.ports.FactorStore`."""
+    """The tests of the store ``factors``: `factors.ports.FactorStore`."""
 
     def registered(self, storage: StorageUnderTest, factors: SecondFactors = FACTORS) -> AccountState:
         """Register a person with these factors and two devices, and return the account state."""
@@ -142,7 +142,7 @@ class FactorsContract(Contract):
         assert answers.count(Refused()) == RACERS - 1
 
     def test_a_device_is_remembered_with_the_step(self, storage: StorageUnderTest) -> None:
-        """The same write forgets the devices that the call lists. A refused code remembers no device."""
+        """The same write forgets the devices that the call lists. If the code is refused, no device is remembered."""
         self.registered(storage)
         assert self.use_step(storage, STEP, remember=PHONE) == Refused()
         assert self.factors(storage) == FACTORS
@@ -246,7 +246,7 @@ class FactorsContract(Contract):
     def test_the_device_that_proved_the_factor_stays_remembered(
         self, storage: StorageUnderTest, change: FactorChange, before: SecondFactors, after: SecondFactors
     ) -> None:
-        """No other device stays remembered."""
+        """The change forgets every other remembered device."""
         self.registered(storage, replace(before, remembered={"tablet": NOW - 1, "phone": NOW - 1}))
         assert storage.factors.change_factors(ACTOR, change, remember=PHONE, now=NOW) == Done()
         assert self.factors(storage) == replace(after, remembered={"phone": NOW})

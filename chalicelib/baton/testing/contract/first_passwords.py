@@ -26,7 +26,7 @@ STATE: Final = state_with(MINE_LIVE)
 
 
 class FirstPasswordsContract(LineagesUnderTest):
-    """The store ``accounts``: accounts without a password, and `accounts.ports.Users.set_first_password`."""
+    """The tests of accounts without a password, and of the verb `accounts.ports.Users.set_first_password`."""
 
     def complete(
         self,
@@ -36,7 +36,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         verified: bool = False,
         demands: bool = False,
     ) -> Done | Moved:
-        """Set the first password of the account as it was read."""
+        """Set the first password. The caller has read the user ``WAITING`` and the account state ``STATE``."""
         return storage.accounts.set_first_password(
             WAITING, password_hash, expected=STATE, verified=verified, demands=demands, now=NOW
         )
@@ -66,7 +66,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         assert self.account_state(storage).second_factor_required
 
     def test_an_earlier_proof_keeps_its_time(self, storage: StorageUnderTest) -> None:
-        """An address that was proved before the import keeps the time of that proof."""
+        """If the address was proved before the first password is set, the time of that proof stays."""
         storage.accounts.register(replace(WAITING, verified_at=NOW - 5), STATE)
         assert self.complete(storage, verified=True) == Done()
         user = storage.accounts.get(ACCOUNT)
@@ -82,7 +82,10 @@ class FirstPasswordsContract(LineagesUnderTest):
         ],
     )
     def test_only_an_account_that_waits_gets_one(self, storage: StorageUnderTest, stored: User) -> None:
-        """In any other case nothing is written. So a password of the old system never replaces a password of Baton."""
+        """If the account does not wait for a first password, or has another credentials version, nothing is written.
+
+        So a password of the old system never replaces a password of Baton.
+        """
         storage.accounts.register(stored, STATE)
         assert self.complete(storage) == Moved()
         assert storage.accounts.get(ACCOUNT) == stored

@@ -42,7 +42,7 @@ IN_BROWSER: Final = replace(
 )
 """The login of a browser. The app with the login ``MINE_LIVE`` handed it over a minute ago."""
 BY_COOKIE: Final = replace(ACTOR, lineage=NEW, app=MINE)
-"""The browser, on whose behalf a write is made."""
+"""The login ``IN_BROWSER``, on whose behalf a write is made."""
 KEY: Final = BrowserKey(NOW, b"\2" + b"p" * 32)
 _ENDED: Final = replace(MINE_LIVE, ended=Ended(NOW - 1, EndReason.REUSE), attempts=(bytes(8),) * 4)
 APP_GONE: Final = [
@@ -82,7 +82,7 @@ APP_GONE: Final = [
 
 
 class HandoversContract(LineagesUnderTest):
-    """``bind_browser``, and every verb on behalf of a login, for a login that an app handed over."""
+    """The tests of the verbs on behalf of a browser whose login an app handed over, and of ``bind_browser``."""
 
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])
@@ -98,7 +98,7 @@ class HandoversContract(LineagesUnderTest):
     def test_no_write_on_behalf_of_a_browser_whose_app_is_not_live(
         self, storage: StorageUnderTest, verb: str, gone: AccountState, verdict: object
     ) -> None:
-        """The write itself checks the app's login, writes nothing, and returns the reason."""
+        """The write checks the app's login. Nothing changes. The result has the reason."""
         storage.seed(gone)
         arguments = {"end_device": (OTHER,), "bind_browser": (KEY,)}.get(verb, ())
         assert getattr(storage.lineages, verb)(BY_COOKIE, *arguments, now=NOW) == verdict

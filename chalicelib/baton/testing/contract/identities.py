@@ -43,7 +43,7 @@ def of_other(user: User = PERSON) -> tuple[User, AccountState, Identity]:
 
 
 class IdentitiesContract(Contract):
-    """The store ``identities``: `federation.ports.Identities`."""
+    """The tests of the store ``identities``: `federation.ports.Identities`."""
 
     @pytest.mark.parametrize("user", [PERSON, NAMELESS], ids=["with address", "without address"])
     def test_a_sign_up_writes_everything(self, storage: StorageUnderTest, user: User) -> None:
@@ -139,7 +139,7 @@ class IdentitiesContract(Contract):
         assert (stored.email, stored.verified_at, stored.identities) == ("new@example.org", NOW, NAMELESS.identities)
 
     def test_keys_are_fetched_once_a_minute(self, storage: StorageUnderTest) -> None:
-        """Each provider has one limit for all servers. A stored time over a minute ahead of ``now`` does not count."""
+        """All servers share one limit for each provider. A stored time over a minute ahead of ``now`` is ignored."""
         store = storage.identities
         assert store.key_set(2) == SealedKeys()
         outcomes = race([lambda: store.claim_fetch(2, now=NOW)] * RACERS)

@@ -14,7 +14,7 @@ LATER = NOW + KEY_RING_REFRESH_S
 
 
 class KeyRingContract(Contract):
-    """The store ``key_ring``: `keys.ports.ChangingKeyRing`."""
+    """The tests of the store ``key_ring``: `keys.ports.ChangingKeyRing`."""
 
     def test_the_ring_is_the_same_each_time_it_is_read(self, storage: StorageUnderTest) -> None:
         """Every read returns the same ring, with or without a cache."""

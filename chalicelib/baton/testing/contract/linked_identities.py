@@ -51,7 +51,7 @@ WITHOUT_PASSWORD: Final = replace(BOTH, password_hash=None)
 
 
 class LinkedIdentitiesContract(LineagesUnderTest):
-    """The stores ``identities`` and ``accounts``: identities beside other credentials."""
+    """The tests of the stores ``identities`` and ``accounts``: identities beside other credentials."""
 
     def registered_without(self, storage: StorageUnderTest, **user: object) -> User:
         """Register a person without identities, with two devices."""
@@ -260,7 +260,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_the_last_credential_is_no_removed_passkey(
         self, storage: StorageUnderTest, user: User, *, removed: bool
     ) -> None:
-        """The last passkey of an account without a password or identity is not removed either."""
+        """If an account has only one passkey, and no password or identity, the passkey is not removed."""
         assert storage.identities.sign_up(user, state_with(MINE_LIVE)) == Done()
         change = RemovePasskey(PASSKEY, last=True)
         outcome = storage.factors.change_factors(ACTOR, change, remember=None, now=NOW)

@@ -37,7 +37,7 @@ OF_LINK: Final = LineageId("the id of a link")
 
 
 class MailContract(LineagesUnderTest):
-    """The store ``accounts``: `mail.ports.MailUsers`."""
+    """The tests of the store ``accounts``: `mail.ports.MailUsers`."""
 
     def registered_with(self, storage: StorageUnderTest, **user: object) -> AccountState:
         """Register a person with two devices, a role and attributes, and return the account state."""

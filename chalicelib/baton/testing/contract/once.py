@@ -28,7 +28,7 @@ LATER: Final = NOW + ONCE_RUN_MAX_S
 
 @pytest.mark.guarantee(8)
 class OnceContract(Contract):
-    """The store ``once``: `proof.ports.OnceStore`."""
+    """The tests of the store ``once``: `proof.ports.OnceStore`."""
 
     @pytest.fixture
     def calls(self, storage: StorageUnderTest) -> OnceStore:
@@ -185,7 +185,7 @@ class OnceContract(Contract):
     def test_one_of_many_takes_over(self, calls: OnceStore) -> None:
         """Eight requests take the call over at the same time.
 
-        One succeeds. All requests get the call with the mark of this request.
+        One succeeds. All requests get the call with the mark of the successful request.
         """
         self.claim(calls)
 

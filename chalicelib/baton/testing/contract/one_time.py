@@ -26,7 +26,7 @@ from chalicelib.baton.tokens.caller import GrantUsed, Operation
 
 
 class OneTimeContract(Contract):
-    """The store ``one_time``: nonces, tickets, grants and rate limits."""
+    """The tests of the store ``one_time``: nonces, tickets, grants and rate limits."""
 
     @pytest.mark.guarantee(8)
     def test_a_nonce_is_consumed_once(self, storage: StorageUnderTest) -> None:

@@ -39,7 +39,7 @@ ACTOR_OF_SOMEBODY: Final = replace(ACTOR, account=SOMEBODY_ELSE)
 
 
 class PasskeysContract(Contract):
-    """The passkeys of the store ``factors``: `factors.ports.FactorStore`."""
+    """The tests of the passkeys in the store ``factors``: `factors.ports.FactorStore`."""
 
     def with_passkeys(self, storage: StorageUnderTest, factors: SecondFactors | None = None) -> None:
         """Register a person with these factors (default: one passkey), and with two devices."""

@@ -36,7 +36,7 @@ WAITING: Final = TokenToRevoke(ACCOUNT, SEALED, LATER)
 
 
 class ProviderTokensContract(Contract):
-    """The store ``provider_tokens``: `federation.ports.ProviderTokens`."""
+    """The tests of the store ``provider_tokens``: `federation.ports.ProviderTokens`."""
 
     def signed_up(self, storage: StorageUnderTest) -> None:
         """Make the account of a person at Apple, with a refresh token."""
@@ -180,7 +180,7 @@ class ProviderTokensContract(Contract):
             assert storage.provider_tokens.apple_key() == sealed
 
     def test_a_lost_identity_ends_every_login(self, storage: StorageUnderTest) -> None:
-        """The account keeps its password. A repetition is ``Done``, and the token waits."""
+        """The provider has deleted the identity. The account keeps its password. A repetition is ``Done``."""
         self.signed_up(storage)
         for _ in range(2):
             assert storage.identities.lose(AT_APPLE, 1, now=LATER) == Done()

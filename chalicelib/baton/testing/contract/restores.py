@@ -53,7 +53,7 @@ PARENT_GONE: Final = [
 
 
 class RestoresContract(Contract):
-    """The verb ``keep_restore_key``, and ``add_lineage`` for a restored login."""
+    """The tests of restore keys (``keep_restore_key``) and of restored logins (``add_lineage``)."""
 
     def with_keys(self, storage: StorageUnderTest, **keys: RestoreKey) -> None:
         """Register a person with these restore keys, and with two devices."""

@@ -43,7 +43,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class StatusesContract(LineagesUnderTest):
-    """The verbs ``set_status``, ``set_roles``, ``set_second_factor`` and ``set_attributes``."""
+    """The tests of the verbs ``set_status``, ``set_roles``, ``set_second_factor`` and ``set_attributes``."""
 
     @pytest.mark.guarantee(7)
     def test_enabling_again_revives_no_login(self, storage: StorageUnderTest) -> None:

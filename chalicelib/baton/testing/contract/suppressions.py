@@ -19,7 +19,7 @@ LATER_COMPLAINT = Suppression(why="complaint", at=NOW + 9, until=None)
 
 
 class SuppressionsContract(Contract):
-    """The store ``suppressions``: `mail.ports.Suppressions`."""
+    """The tests of the store ``suppressions``: `mail.ports.Suppressions`."""
 
     def test_an_address_without_a_suppression_has_none(self, storage: StorageUnderTest) -> None:
         """The result is ``None``, even if another address has a suppression."""

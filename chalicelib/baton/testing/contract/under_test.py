@@ -52,7 +52,7 @@ def race(racers: list[Callable[[], T]]) -> list[T]:
 
 
 class Contract(ABC):
-    """The base of a contract. It gives the storage under test to the tests of a subclass."""
+    """The base class of the contracts. A contract is a class of tests, and ``storage`` is the storage under test."""
 
     @abstractmethod
     @pytest.fixture

@@ -24,7 +24,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class UsesContract(LineagesUnderTest):
-    """The verb ``record_use``."""
+    """The tests of the verb ``record_use``."""
 
     session = replace(MINE_LIVE, generation=0, in_use_since=NOW - 100)
     slid = replace(session, issued_at=NOW)
@@ -36,7 +36,7 @@ class UsesContract(LineagesUnderTest):
         )
 
     def test_a_use_is_stored(self, storage: StorageUnderTest) -> None:
-        """The ``iat`` of the lineage changes. No other part of the account state changes."""
+        """The ``issued_at`` of the lineage changes. No other part of the account state changes."""
         storage.seed(state_with(self.session, OTHER_LIVE))
         assert self.record(storage, self.slid) == Done()
         assert self.account_state(storage) == state_with(self.slid, OTHER_LIVE)
@@ -49,7 +49,7 @@ class UsesContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(resumed)
 
     def test_a_day_of_use_is_stored(self, storage: StorageUnderTest) -> None:
-        """The day of use is stored for a login whose ``iat`` never changes."""
+        """The day of use is stored for a login whose ``issued_at`` never changes."""
         used = replace(self.session, last_used_day=NOW // 86_400)
         storage.seed(state_with(self.session))
         assert self.record(storage, used) == Done()
