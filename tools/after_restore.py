@@ -1,6 +1,9 @@
-"""Repeat, on restored tables, the changes since the backup. The audit table has an event for each of these changes.
+"""Apply the events since the backup to restored tables: ``python -m tools.operate after-restore``.
 
-The command is `tools.operate after-restore`. Run it before any person logs in. You may run it again.
+The audit table has an event for each change. The command repeats account deletions and status changes, and removes used
+recovery codes. If the deployment has mail, it replaces outdated passwords by random passwords. It lists the accounts
+whose roles or required second factor changed: the operator must repeat these changes.
+Run the command before any person logs in. You may run it again.
 """
 
 import hashlib
@@ -50,7 +53,7 @@ class Applied(Struct, frozen=True, kw_only=True):
     codes: int
     reset: tuple[AccountId, ...]
     kept: tuple[AccountId, ...]
-    """Accounts that still have outdated credentials: they are disabled, or the owner could not reset the password."""
+    """Accounts that still have outdated credentials: they are disabled, have no address, or ``BATON_MAIL`` is off."""
     moved: tuple[AccountId, ...]
     rights: tuple[AccountId, ...]
 
@@ -116,9 +119,10 @@ def _accounts(events: Iterable[Happened], of: Iterable[str]) -> tuple[AccountId,
 
 
 def _use_code(database: DynamoDB, used: Happened) -> bool:
-    """Remove a recovery code that a login has used. Return whether the code is removed now.
+    """Remove a recovery code that a login has used. Return ``False`` if the account or the code does not exist.
 
-    The digest of the code is stored as the mark of this use. A repetition finds the mark, and changes nothing.
+    The digest of the code is stored as the mark of this use. A repetition that finds the mark changes nothing, and
+    returns ``True``.
     """
     user, digest = MailUsers(database).get(used.account), bytes.fromhex(used.digest)
     if user is None:

@@ -156,7 +156,7 @@ def syntax() -> Iterator[Finding]:
 def infrastructure() -> Iterator[Finding]:
     """Check the templates with checkov, offline.
 
-    Each template must have a result: checkov skips a template that it cannot read, without an error.
+    Raises ``Unreached`` if a template has no result: checkov skips a template that it cannot read, without an error.
     """
     unread = {str(template) for template in templates()}
     command = [str(TOOLS / "checkov"), "--compact", "--skip-download", "-o", "json"]

@@ -377,7 +377,7 @@ def enrol(story: Story, phone: BatonClient) -> Callable[[], str]:
     key = base64.b32decode(begun["secret"])
 
     def code() -> str:
-        """Return the current code of the app (RFC 6238). Then move the clocks, so that the next code is different."""
+        """Return the current code of the app (RFC 6238), and move the clocks, so that the next code is different."""
         step = int(time.time() + story.skipped_s) // 30
         mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
         place = mac[-1] & 15

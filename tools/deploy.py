@@ -4,6 +4,8 @@ deploy STAGE    deploy data stack and key ring, build the package, run ``chalice
 data STAGE      deploy only data stack and key ring: run this before you deploy your own tables, or for the hardened way
 fill STAGE      write this account's ARNs and the URL into .chalice/, to call ``chalice deploy`` directly
 
+``infra/data.yaml`` defines the data stack: tables, KMS key and backups.
+
 The commands check the credentials and the settings of the stage before they change anything in AWS. Before its first
 change, ``deploy`` also refuses a stage that is deployed in the hardened way (``infra/edge.yaml``) or from another
 checkout. ``deploy`` builds and checks the package only after it has deployed the data stack and the key ring.
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 CHALICE = ROOT / ".chalice"
 SERVING = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
-"""States of a data stack that is complete. After a failed update, CloudFormation has restored the earlier stack."""
+"""The states of a complete data stack. ``UPDATE_ROLLBACK_COMPLETE``: an update failed, and CloudFormation undid it."""
 
 DEFAULT_TIMEOUT_S = 60
 """Chalice's default time-out of a function, in seconds."""
@@ -143,7 +145,8 @@ def filled_policy(policy: str, place: Place, variables: Mapping[str, str], api: 
         .replace(".REGION.", f".{place.region}.")
         .replace(":key/KEY", f":key/{key}")
     )
-    # The placeholders may be filled in already: a stage may get a custom domain later, or another API.
+    # The three replacements below accept any present value: an earlier run may have filled in the API, sender or domain
+    # that the stage had then.
     filled = re.sub(r"(?<=:/restapis/)[^/]+", api or "API", filled)
     sender = json.dumps(mail_address(variables) or SENDER)
     filled = re.sub(r'(?<="ses:FromAddress": )"[^"]*"', lambda _: sender, filled)
@@ -215,7 +218,11 @@ class ChangeSet:
 
 
 def open_change_set(cloudformation: Any, stage: Stage, pause: Pause) -> ChangeSet | None:  # noqa: ANN401
-    """Make a change set of the data stack. Return ``None`` if nothing would change. Raises ``NotDone``."""
+    """Make a change set of the data stack, and return it without executing it.
+
+    Return ``None`` if nothing would change. Raises ``NotDone`` if the stack can only be deleted, or if CloudFormation
+    refuses the template.
+    """
     stack = stack_named(stage.data_stack, cloudformation)
     there = stack["StackStatus"] if stack else None
     if there in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}:

@@ -190,7 +190,10 @@ def fetch(url: str) -> tuple[int, str, int | None]:
 
 
 def _date(headers: Mapping[str, str] | Message) -> int | None:
-    """Return the time of the Date field. API Gateway renames this field of the function, and adds a Date field."""
+    """Return the time of the Date field, or else of ``x-amzn-remapped-date``. ``None``: both fields are missing.
+
+    ``x-amzn-remapped-date`` is the name that API Gateway gives to the function's Date field.
+    """
     value = headers.get("date") or headers.get("x-amzn-remapped-date")
     return int(email.utils.parsedate_to_datetime(value).timestamp()) if value else None
 

@@ -18,7 +18,7 @@ PRODUCTION_ACCESS: Final = (
 Found = tuple[str, str, str]
 """The name of a check, its finding, and the remedy. The remedy is empty if there is no problem."""
 Remedy = Callable[[str, str], str]
-"""Return the remedy for a reason, the first argument. For an unknown reason, return the second argument."""
+"""A function that returns the remedy for a reason. Its second argument is the remedy for an unknown reason."""
 
 
 def mail_rows(settings: Settings, *, deploy: str, remedy_for: Remedy) -> Iterator[Found]:
@@ -81,7 +81,10 @@ def _account(ses: AwsClient, *, remedy_for: Remedy) -> Iterator[Found]:
 
 
 def _sender(ses: AwsClient, address: str, *, deploy: str, remedy_for: Remedy) -> Iterator[Found]:
-    """Check that SES has verified the address of the sender, or else its domain or a parent of the domain."""
+    """Check that SES has verified the sender: the first identity that exists decides.
+
+    The identities are, in this order: the address, its domain, and the parents of the domain.
+    """
     labels = address.rpartition("@")[2].split(".")
     identities = [address, *(".".join(labels[at:]) for at in range(len(labels) - 1))]
     for identity in identities:

@@ -1,4 +1,4 @@
-"""``make drill``: back up, restore, and prove that no earlier token works and that everyone can log in.
+"""``make drill``: back up, restore, and prove that no earlier token works and that people can log in.
 
 Without STAGE it runs with the embedded database. With STAGE=dev it runs in the account of your credentials. It
 registers five people, makes a backup of the tables, restores it into new tables, and deletes backup and new tables. In

@@ -1,6 +1,7 @@
 """Remove each guard of the Kotlin client once, and check that a test fails: ``python -m tools.kotlin_mutants``.
 
-``clients/kotlin/mutants.toml`` lists the guards. A word as argument selects the mutants with the word in file or name.
+A guard is code of the client that enforces a rule. A mutant is the client without one guard, or with a changed guard.
+``clients/kotlin/mutants.toml`` lists the mutants. A word as argument selects the mutants with the word in file or name.
 """
 
 import os

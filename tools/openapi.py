@@ -2,8 +2,8 @@
 
 The routes are those of the application, including the team's routes. Bodies, forms and answers come from the classes of
 each package. The requirements of a signed route come from its decorator. Only the texts and the list of refusals of
-each route are in this module. A refusal has the form of its route: OAuth under ``/oauth/*``, otherwise RFC 9457. The
-tests compare each answer that they get with the description.
+each route are in this module. Refusals under ``/oauth/*`` have the form of OAuth (RFC 6749), all others the form of RFC
+9457. The tests compare each answer that they get with the description.
 """
 
 import dataclasses

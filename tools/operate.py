@@ -7,7 +7,7 @@ rotate-signing-key      sign tokens with the next key after ten minutes, and pub
 rotate-root             create a new root secret; new logins use it after ten minutes
 retire-key              after a leak: end the period of every present signing key; takes twenty minutes
 raise-not-before        after a restore or a leak: end every login of the deployment that began before now
-after-restore --since TIME [--audit PREFIX]  repeat the changes since TIME on restored tables; PREFIX: of earlier tables
+after-restore --since TIME [--audit PREFIX]  apply to restored tables the events since TIME in table PREFIX-audit
 disable E-MAIL          disable an account and end all its logins
 enable E-MAIL           enable an account; ended logins stay ended
 delete E-MAIL           delete an account and its events, or finish a deletion; the address can be registered again
@@ -15,8 +15,8 @@ factors E-MAIL remove   remove every second factor of an account; check the iden
 forget ACCOUNT          delete the events of the deleted account with this id, and call `on_delete` of your app again
 role grant E-MAIL ROLE  give an account a role of the client registry; `role revoke` takes it away
 roles E-MAIL            show the roles of an account, and whether a second factor is required from it
-mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` sends them again
-attestation --client ID --report --hours N   lower the rule of a client from required to report for N hours; 0 ends it
+mail E-MAIL             show whether mails to an address are sent; `mail E-MAIL lift` allows them again
+attestation --client ID --report --hours N   lower a client's rule from required to report for N hours; 0 restores it
 provider-key apple FILE  store the private key for Apple (.p8), encrypted: docs/baton/federation.md
 well-known DIR          write the files that phones and browsers read at https://{rp_id}/.well-known/, below DIR
 second-factor E-MAIL require    require a second factor from the logins of an account; `release` ends this
@@ -188,7 +188,7 @@ class Operator:
         return f"ok: {command}d account {account}; {effect}"
 
     def after_restore(self, since: str, prefix: str = "") -> str:
-        """Repeat, on restored tables, the changes that the audit table recorded since a time.
+        """Apply to restored tables the events that an audit table has since a time. Return the result as text.
 
         ``prefix`` is the table prefix of the audit table to read. The default is the prefix of the deployment.
         """

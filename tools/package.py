@@ -1,4 +1,4 @@
-"""``make package``: build the Lambda zip and the template around it with ``chalice package``, and check both.
+"""``make package``: build the Lambda zip and the template around it with ``chalice package``, and check the zip.
 
 Chalice would download some wheels by name and version alone. Here pip downloads every wheel, compares it with its hash
 in requirements.txt, and installs the wheels offline into ``vendor/``. Chalice copies that folder and runs no pip.
@@ -400,7 +400,8 @@ def hardened(template: dict[str, Any], names: Mapping[str, str], runtime_: str) 
     template["Resources"] = {name: one for name, one in template["Resources"].items() if "Type" in one}
     for parameter, name in names.items():
         template["Parameters"][parameter] |= {"Default": name, "AllowedValues": [name]}
-    if runtime_ == "python3.11":  # CloudFormation refuses SnapStart before the deployment, Lambda only during it
+    # Lambda refuses SnapStart only during a deployment. With ``AllowedValues``, CloudFormation refuses it before that.
+    if runtime_ == "python3.11":
         template["Parameters"]["SnapStart"]["AllowedValues"] = ["None"]
     for paths in (api["DefinitionBody"]["paths"] for api in of_type(template, "AWS::Serverless::Api").values()):
         for methods in paths.values():

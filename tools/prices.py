@@ -177,7 +177,11 @@ def _kms_requests(done: Work) -> float:
 
 
 def _counted() -> tuple[int, int, int, int]:
-    """Count keys, alarms and firewall rules, and estimate the metrics: one for each event and error that occurs."""
+    """Return four numbers: KMS keys, alarms, firewall rules and custom metrics.
+
+    An alarm counts once for each metric that it watches, because AWS bills each of these metrics. The number of custom
+    metrics is an estimate: one for each event and error that occurs.
+    """
     data, edge = read(DATA), read(EDGE)
     (firewall,) = of_type(edge, "AWS::WAFv2::WebACL").values()
     alarms = of_type(edge, "AWS::CloudWatch::Alarm").values()

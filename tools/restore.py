@@ -3,7 +3,7 @@
 The command is ``python -m tools.restore FROM TO SECONDS``, with the settings of the stage in the environment
 (STAGE=prod). It restores the tables with prefix FROM, as they were SECONDS ago, to tables with prefix TO. In the
 restored tables it raises the not-before time. It also repeats the account deletions and status changes since the time
-of the restored data. After an interruption, or after a restore by hand, run the command again: it does not restore a
+of the restored data. You may run the command after an interruption, or after a restore by hand: it does not restore a
 table a second time.
 docs/baton/runbooks/restore-from-backup.md describes the steps. `make drill` tests the steps.
 """

@@ -38,7 +38,7 @@ IDLE_MAX_S: Final = 30 * 60
 BODY_BYTES_MAX: Final = 16 * 1024
 INVOKE_MAX_S: Final = 20
 SEARCHED_S: Final = (60 * 60, 24 * 60 * 60, 7 * 24 * 60 * 60)
-"""How far back the log lines of the API are searched, in seconds, in this order."""
+"""The maximum age of the searched log lines, in seconds. While a search has too few lines, it uses the next value."""
 LINES_MAX: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """The id of an account, a login or a request. Only such a text may be part of the filter of a search."""
@@ -102,7 +102,7 @@ class Stage:
         return as_json({**shown, "activity": self._operate(op="activity", account=request.path[1])["events"]})
 
     def _lineages(self, request: DevRequest) -> GatewayResponse:
-        """Show what is stored about each login: the generation, the attempts of four generations, and recent reuses."""
+        """Show what is stored about each login: the generation, the attempts of the last 4 exchanges, and reuses."""
         request.parameters()
         account = request.path[1]
         shown = self._operate(op="account", account=account)["lineages"]

@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 # The loader in C is ten times as fast as the loader in Python. A PyYAML that was built from source may lack it.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # yaml has no types
-    """YAML with CloudFormation's short tags, which become their long forms, such as ``{"Fn::Sub": ...}``."""
+    """A YAML loader that replaces CloudFormation's short tags by their long forms, such as ``{"Fn::Sub": ...}``."""
 
 
 def _long_form(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:

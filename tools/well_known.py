@@ -1,6 +1,7 @@
 """Write the files that phones and browsers read at ``https://{rp_id}/.well-known/``, and check the public files.
 
-`lineages.well_known` makes the content of these files. The command is ``python -m tools.operate well-known DIR``.
+A public file is such a file on a website. `lineages.well_known` makes the content of the files. The command that writes
+the files is ``python -m tools.operate well-known DIR``. ``make doctor`` checks the public files.
 """
 
 import json

@@ -26,7 +26,7 @@ class Background(Struct, frozen=True, kw_only=True):
     """The queue of orders, and the objects that the Lambda functions ``jobs`` and ``mail_feedback`` use.
 
     - ``pending``: the orders in the queue of a development server.
-    - ``forget_later``: queues the rest of an account's deletion. ``None``: the deployment has no queue.
+    - ``forget_later``: queues the order to finish an account's deletion. ``None``: the deployment has no queue.
     """
 
     pending: PendingOrders

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Effects(Struct, frozen=True):
-    """What one Lambda environment uses to reach the outside: clock, random bytes, settings, storage, log and others.
+    """The functions and values that give one Lambda environment its time, random bytes, settings, storage and more.
 
-    Tests and ``make dev`` imitate a Lambda environment with other effects.
+    Tests and ``make dev`` replace these functions and values, to imitate a Lambda environment.
     """
 
     clock: Clock

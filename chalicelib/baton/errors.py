@@ -31,8 +31,8 @@ Action = Literal[
 class Refusal(Exception):
     """An error that Baton returns.
 
-    The refused request changed nothing, or it is safe to repeat. Exceptions: after ``OutcomeUnclear`` and
-    ``CallOutcomeUnknown``, the request may have taken effect, and is not safe to repeat.
+    The refused request changed nothing, or it is safe to repeat. Only two classes are different: after
+    ``OutcomeUnclear`` and ``CallOutcomeUnknown``, the request may have taken effect, and is not safe to repeat.
     """
 
     status: ClassVar[int] = 400
@@ -136,7 +136,7 @@ class Superseded(InvalidRequest):
 
     An exchange gets this error if the child of its token was exchanged too (E7). A retry of a registration or login
     gets this error if the login has ended, or if its first token was exchanged. The retry also gets this error if the
-    identity of the login (such as Apple) was unlinked, or if its key or client differs from the first request.
+    identity of the login (such as Apple) was unlinked, or if the retry has another key or client than the first try.
     """
 
     status = 409

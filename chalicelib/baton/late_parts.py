@@ -103,7 +103,7 @@ class LateParts:
         return self._effects.anchors or pinned_anchors()
 
     def fetch_revocations(self) -> None:
-        """Fetch the list of revoked certificates of Android devices."""
+        """Fetch and store Google's list of revoked certificates of Android devices."""
         from chalicelib.baton.attestation.revocations import FetchRevocations  # noqa: PLC0415 - cold start
 
         FetchRevocations(

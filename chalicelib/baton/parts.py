@@ -70,7 +70,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     @property
     def forget_later(self) -> "ForgetLater | None":
-        """The function that queues the rest of an account's deletion. ``None``: the deployment has no queue."""
+        """The function that queues the order to finish an account's deletion. ``None``: the deployment has no queue."""
         return self.late.background.forget_later
 
     @property

@@ -48,8 +48,8 @@ class Mechanism(Struct, frozen=True):
 MECHANISMS: dict[MechanismName, Mechanism] = {
     row.name: row
     for row in (
-        # The access time is short, because a resource server that gets the token could use it. The idle limit is long:
-        # a phone that is not used for weeks can still exchange the token.
+        # ``access_s`` is short, because a resource server that gets the token could send it on calls of its own. The
+        # idle limit is long: a phone that is not used for weeks can still exchange the token.
         Mechanism(
             MechanismName.EXCHANGE,
             access_s=15 * MINUTE_S,
@@ -100,8 +100,8 @@ the clocks of two servers differ, and the answer is 503."""
 
 # Attempts.
 ATTEMPT_SLOTS = 4
-"""The number of past exchanges whose attempt is stored, to distinguish a late retry from reuse. Each attempt takes
-eight bytes."""
+"""Each login keeps the attempts of this number of past exchanges, to distinguish a late retry from reuse. An attempt
+takes eight bytes."""
 ATTEMPT_CHARACTERS_MIN = 16
 ATTEMPT_CHARACTERS_MAX = 128
 
@@ -120,8 +120,8 @@ BROWSER_PROOF_GRACE_S = MINUTE_S
 """For this time after a browser login is bound to a key, calls need no proof of the key. The first page may still load
 during the binding."""
 BOUND_COOKIE_S = 10 * MINUTE_S
-"""How long the proof of a browser's key is valid. A much shorter life would need more signatures than Chromium makes:
-about six in a few minutes."""
+"""How long the proof of a browser's key is valid. Chromium makes only about six signatures in a few minutes. A much
+shorter life would need more signatures."""
 BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older than BOUND_COOKIE_S the proof may be, for requests under way
 BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900 bytes
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be, for requests that are under way
@@ -142,7 +142,7 @@ PREVIOUS_GENERATION_S = MINUTE_S
 # Roles of accounts.
 ROLES_MAX = 32  # the highest code of a role: each role is one bit of a number in the account state
 ROLE_CHARACTERS_MAX = 32  # the maximum length of a role name. Tokens contain the names
-ATTRIBUTES_BYTES_MAX = 32  # as MessagePack. With 32 bytes of attributes, six logins still cost one write unit
+ATTRIBUTES_BYTES_MAX = 32  # of an account, as MessagePack. With 32 bytes, six logins still cost one write unit
 TEAM_CLAIMS_BYTES_MAX = 1024
 """The maximum size of the claims that a team adds to a token, as JSON. It is small: each call sends the token."""
 
@@ -150,7 +150,7 @@ TEAM_CLAIMS_BYTES_MAX = 1024
 GRANT_S = 5 * MINUTE_S
 """The life of a step-up grant: long enough to confirm a payment, and too short for later misuse."""
 ACR_LEVELS = ("0", "aal1", "aal2", "phr")
-"""The levels of ``acr``, the lowest first: no level (OpenID Connect Core), two of NIST SP 800-63B, and a passkey."""
+"""The levels of ``acr``, the lowest first: no level (OpenID Connect Core), two levels of NIST SP 800-63B, a passkey."""
 DEMANDED_ACR_LEVELS = ACR_LEVELS[1:]
 
 # Second factors.
@@ -174,12 +174,12 @@ SECOND_FACTOR_FAILING_AT = 5
 identity or a token of the account can cause this notice."""
 RECOVERY_CODES = 10
 RECOVERY_CODE_CHARACTERS = 24
-"""A code has 120 bits. From 112 bits on, a digest without a password hash is enough (OWASP ASVS 6.5.2)."""
+"""A code has 120 bits. From 112 bits on, a fast digest is enough, and no password hash is needed (OWASP ASVS 6.5.2)."""
 RECOVERY_CODES_LOW = 3
 """If only this number of codes or fewer remain, the app reminds the person to make new codes."""
 RECOVERED_LOGIN_S = 15 * MINUTE_S
-"""For this time, a login by recovery code may change factors with only the password, because the owner has lost the
-other factor."""
+"""For this time after a login by recovery code, the password alone is enough to change factors, because the owner has
+lost the other factor."""
 RESTORES_PER_DAY_MAX = 5  # logins restored on new phones, of one account in one UTC day
 
 # Tickets: encrypted values that a client holds between two steps of one flow. The server stores nothing.
@@ -188,8 +188,8 @@ TICKET_BYTES_MAX = 1024
 it."""
 TICKET_ID_BYTES = 16
 FORGET_AFTER_S = MINUTE_S
-"""How long the order for the rest of a deletion waits in the queue. After this time, the request that queued the order
-has ended, so the deletion of the account has succeeded or failed."""
+"""How long the order to finish a deletion waits in the queue. After this time, the request that queued the order has
+ended, so the deletion of the account has succeeded or failed."""
 
 TICKET_CONSUMED_KEPT_S = MINUTE_S
 """For this time after a ticket has expired, the record of its use is still stored: the clock of another environment may
@@ -207,11 +207,12 @@ REGISTRATIONS_PER_SOURCE_MAX = 100
 # Mail. Requests of unknown devices are limited for each address and each kind of code, such as the codes of resets. A
 # limit for each account would show which addresses have an account. A known device of the account has its own limit.
 MAIL_CODE_DIGITS = 8
-MAIL_CODE_TRIES_MAX = 5  # how many codes are compared for one session
+MAIL_CODE_TRIES_MAX = 5  # for one session: how many typed codes are compared with its mailed code
 MAIL_SESSIONS_MAX = 5
 MAIL_SESSIONS_WINDOW_S = 6 * HOUR_S
-"""Five sessions in six hours, of five tries each, are 100 guesses a day in 10^8. A stranger without a known device
-guesses right with a probability of 0.04 % a year, for each kind of code."""
+"""A session is one mailed code. Five sessions in six hours, of five tries each, are 100 guesses a day, and 10^8 codes
+are possible. A stranger without a known device guesses right with a probability of 0.04 % a year, for each kind of
+code."""
 MAIL_SESSIONS_PER_ADDRESS_MAX = 20  # in six hours, for all known devices: a person with the password can add devices
 MAIL_SESSIONS_PER_SOURCE_MAX = 30
 MAIL_SESSIONS_PER_SOURCE_WINDOW_S = HOUR_S
@@ -224,7 +225,7 @@ ADDRESS_KEPT_S = 7 * DAY_S
 """How long an account keeps an old address. A login with the old address finds no account. The link that undoes the
 change of the address works for the same time."""
 ADDRESSES_KEPT_MAX = 4
-"""The maximum number of old addresses of an account. The transaction of an undo may contain each of them."""
+"""The maximum number of old addresses of an account. The transaction of an undo may write an item for each of them."""
 NOTICES_PER_DAY_MAX = 20
 """The maximum number of notices to an owner in one UTC day. The exceptions are in ``events/names.py``."""
 BOUNCE_SUPPRESSED_S = 90 * DAY_S  # how long an address gets no mails after a permanent bounce. Complaints never expire
@@ -298,7 +299,8 @@ can send such a token many times."""
 
 # Reports of events that a client can cause any number of times with one token.
 FOREIGN_KEY_TOLD_EVERY_S = 15 * MINUTE_S
-"""The metric counts exchanges that another key signed. For each account, the metric rises at most once in this time."""
+"""A metric counts exchanges whose signature names another key than the key of the login. For each account, an
+environment raises the metric at most once in this time."""
 FOREIGN_KEYS_REMEMBERED = 256
 """The number of accounts for which an environment remembers when it last counted an exchange by another key."""
 
@@ -332,7 +334,7 @@ def _assert_relations() -> None:
     assert ISSUED_AFTER_KEY_MAX_S > RING_SEEN_EVERYWHERE_S + 2 * ISSUED_AHEAD_MAX_S
     assert SIGNING_KEY_ROTATED_AFTER_S > NEXT_SIGNING_KEY_AHEAD_S > 2 * DAY_S
     assert ISSUED_AHEAD_MAX_S < SIGNATURE_WINDOW_S
-    assert FORGET_AFTER_S > REQUEST_MAX_S  # by then the deletion has happened, or has failed
+    assert FORGET_AFTER_S > REQUEST_MAX_S  # otherwise the order could come before the deletion
     assert TICKET_CONSUMED_KEPT_S >= ISSUED_AHEAD_MAX_S
     assert 0 < REMEMBER_DAYS <= REMEMBER_DAYS_MAX
     assert TICKET_ID_BYTES < TICKET_BYTES_MAX

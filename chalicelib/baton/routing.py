@@ -113,7 +113,7 @@ class StepUp(Struct, frozen=True):
 
     - ``max_age``: the maximum age of the proof, in seconds.
     - ``acr``: the lowest accepted level. ``"account"`` means ``aal2`` if the logins of the account need a second
-      factor, otherwise ``aal1``.
+      factor, otherwise ``aal1``. For ``"account"``, an authenticator app alone is never enough.
     """
 
     max_age: int = GRANT_S
@@ -163,7 +163,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """The lowest accepted level of the login."""
     step_up: StepUp | None = None
     after_recovery: bool = False
-    """Whether the password alone is enough for ``step_up``, right after a login by recovery code."""
+    """Whether ``step_up`` needs only ``aal1``, such as a password, for 15 minutes after a login by recovery code."""
     may_step_up: str = ""
     """A text for the OpenAPI description: for which requests the view itself calls ``require_step_up``."""
     bound: bool = False
@@ -186,7 +186,8 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     - ``kept``: no effect.
     - ``renewed``: the person proved a factor, so the session id changes. It also changes after a request to any route
       that uses a step-up grant.
-    - ``replaced``: all other logins ended, so the earlier cookies of this login stop working too.
+    - ``replaced``: all other logins ended. The earlier cookies of this login stop working too, and the answer sets new
+      cookies.
     - ``ended``: this login ended, so the cookies are deleted.
     """
     login_page: str = ""

@@ -1,4 +1,4 @@
-"""Read the environment into one frozen ``Settings``. No other module reads ``os.environ``.
+"""Read the environment into one frozen ``Settings``. No other deployed module reads ``os.environ``.
 
 If a setting is wrong or missing, Baton does not start, and the error lists all problems. ``Settings`` explains each
 variable.
@@ -79,8 +79,8 @@ class Settings(Struct, frozen=True):
 
     clients: Path
     """``BATON_CLIENTS``: the file in ``chalicelib/`` that registers the clients. Required outside development. The
-    included ``clients.toml`` is a demonstration, with long-lived bearer tokens (`iot`). Baton refuses this file
-    outside development. docs/baton/operations.md has a registry to begin with."""
+    included ``clients.toml`` is a demonstration: its client ``iot`` gets long-lived bearer tokens. Baton refuses this
+    file outside development. docs/baton/operations.md has a registry to begin with."""
 
     registry: Clients
     """The clients and roles, read from the file that the setting ``clients`` names."""
@@ -143,8 +143,8 @@ class Settings(Struct, frozen=True):
     """``BATON_MAIL_FROM``: the sender of mails, an address or ``Name <address>``. Required with ``ses``."""
 
     mail_queue: str
-    """``BATON_MAIL_QUEUE``: the URL of the queue of mails. Required with ``ses``. `make deploy` creates the queue, and
-    fills in ``REGION`` and ``ACCOUNT``."""
+    """``BATON_MAIL_QUEUE``: the URL of the queue of orders, which send mails and finish deletions of accounts. Required
+    with ``ses``. `make deploy` creates the queue, and fills in ``REGION`` and ``ACCOUNT``."""
 
     mail_claims_from: int
     """``BATON_MAIL_CLAIMS_FROM``: a time in seconds since the epoch. A reset by mail can claim only accounts created at

@@ -50,8 +50,8 @@ class TeamFunctions:
         """Decorate the function that deletes what your app stores about an account.
 
         After the deletion of an account, the Lambda function ``jobs`` calls your function at least once: a second call
-        for the same account must succeed. If your function raises, ``jobs`` calls it again. After three failures, an
-        alarm fires if the stage has the hardened template.
+        for the same account must succeed. If your function raises, ``jobs`` calls it again. If the stage has
+        the hardened template, an alarm fires after three failures.
 
         Raises ``RuntimeError`` if a function is already registered, or if the deployment has no queue
         (``BATON_MAIL_QUEUE``).

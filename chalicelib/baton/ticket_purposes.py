@@ -35,8 +35,8 @@ class TicketPurpose(Struct, frozen=True):
 TICKET_PURPOSES: dict[str, TicketPurpose] = {
     row.name: row
     for row in (
-        # An unfinished login. The lineage that it begins is kept for LINEAGE_KEPT_S. The ticket must expire earlier:
-        # otherwise, a repeated request with the ticket could begin a removed login again.
+        # An unfinished login. The lineage that the login begins is kept for LINEAGE_KEPT_S. The ticket must expire
+        # earlier: otherwise, a repeated request with the ticket could begin a removed login again.
         TicketPurpose("auth_session", prefix="as.", life_s=10 * MINUTE_S),
         # A WebAuthn challenge, raw bytes in base64url. The dialogs of the platforms time out earlier.
         TicketPurpose("challenge", prefix="", life_s=5 * MINUTE_S),

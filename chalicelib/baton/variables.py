@@ -230,7 +230,7 @@ def log_level(environ: Mapping[str, str], problems: list[str]) -> str:
 def switch(environ: Mapping[str, str], name: str, *, default: bool, problems: list[str]) -> bool:
     """Read a switch: true for ``on`` or ``1``, false for ``off`` or ``0``, ``default`` if it is not set.
 
-    Another value is added to ``problems``.
+    Any other value is a problem, and the result is ``default``.
     """
     value = environ.get(name, "")
     if value in {"1", "on"}:

@@ -88,7 +88,7 @@ REVOCATION_REST_S = 30.0  # The minimum time until an unanswered revocation is s
 REVOCATION_LIFE_S = 30 * 86_400  # After this time the unused login has ended without a revocation.
 REVOCATIONS_MAX = 8
 STEP_LIFE_S = 600  # The life of a login that needs a second factor, unless the server states another.
-WRONG_PROOFS_MAX = 5  # `login` raises after this many wrong codes. Otherwise a program as `second_factor` would loop.
+WRONG_PROOFS_MAX = 5  # After this many wrong codes, `login` raises. Otherwise a program could send wrong codes forever.
 DEFECTS_MAX = 3  # After this number of `server_error` in a row, waiting longer does not help.
 ANSWER_MAX_BYTES = 1 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -519,7 +519,10 @@ class Record:
 
     @staticmethod
     def from_json(text: bytes) -> "Record":
-        """Parse a record of version 2 or 1, or raise `BrokenStorage`: an unreadable record may still have a login."""
+        """Parse a record of version 2 or 1, or raise `BrokenStorage`.
+
+        If this returned an empty record instead of the error, the person would be logged out.
+        """
         try:
             given = _object(json_codec.loads(text))
             version = given.get("v", 1)
@@ -652,7 +655,10 @@ def _old_revocation(one: object) -> Revocation:
 
 
 class Storage(Protocol):
-    """The place of the record. A temporarily unreadable storage must raise an error, not return an empty record."""
+    """The storage of the record. Implement these methods to keep the record in a place of your own.
+
+    If the record cannot be read now, `read` must raise an error. An empty record means that there is no login.
+    """
 
     def read(self) -> Record:
         """Read the record. Return an empty record only if nothing was ever stored."""
@@ -819,7 +825,10 @@ class Answer:
         return why and f"{self.status} {media_type}".strip() + f" {why}"
 
     def _readable(self, *, team: bool) -> bool:
-        """Whether the body is JSON as Baton writes it. A refusal of Baton's own routes has a code and an action."""
+        """Whether the body is strict JSON: UTF-8, without duplicate members, and without values such as `NaN`.
+
+        If `team` is false, the body must be an object. The body of an error must also have a `code` and an `action`.
+        """
         try:
             parsed = json_codec.loads(
                 self.body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
@@ -860,7 +869,7 @@ class NoResponse(Exception):
 Given = str | Proof | Mapping[str, Any]
 """What a person proves: the password, or a proof."""
 Confirm = Callable[[Refused], Given | None]
-"""Ask the person for `factors` of the refusal: return the password, or a proof with the password and the code.
+"""Ask the person for `factors` of the refusal. Return the password, or a `Proof` of these factors.
 
 If the function returns `None`, the client raises the refusal. The client passes on an error of the function. After a
 wrong password or code, the client raises `Refused`. The client calls the function a second time only if Baton refuses
@@ -885,7 +894,10 @@ class HttpTransport:
     """HTTP/1.1 with kept-alive connections and verified certificates, without redirects. It is thread-safe."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        """Verify servers with `context`, or with the certificate authorities of the system."""
+        """Store `context`, with which each https connection verifies the certificate of the server.
+
+        The default context trusts the certificate authorities of the system.
+        """
         self._context = context or ssl.create_default_context()
         self._idle: dict[tuple[int, str, str], deque[http.client.HTTPConnection]] = {}
 
@@ -893,7 +905,7 @@ class HttpTransport:
         """Send a request once and return its answer."""
         until = time.monotonic() + timeout_s
         url = urlsplit(request.url)
-        # The process id is part of the name: after a fork, parent and child must not share a connection.
+        # The process id is part of the dictionary key: after a fork, parent and child must not share a connection.
         idle = self._idle.setdefault((os.getpid(), url.scheme, url.netloc), deque())
         connection = self._connected(idle, url.scheme, url.netloc, timeout_s)
         try:
@@ -933,7 +945,7 @@ class HttpTransport:
                 connection = idle.pop()
                 with selectors.DefaultSelector() as selector:
                     selector.register(connection.sock, selectors.EVENT_READ)
-                    hung_up = bool(selector.select(0))  # No answer is due, so a readable connection is closed.
+                    hung_up = bool(selector.select(0))  # No answer is due, so readable means closed by the server.
                 if not hung_up:
                     connection.sock.settimeout(timeout_s)
                     return connection
@@ -992,7 +1004,10 @@ class Signer:
 
 
 def _parsed_base_url(base_url: str) -> tuple[str, str, str]:
-    """Return origin, authority and prefix. The signed URL must be the sent URL, so the host is in canonical form."""
+    """Return the origin, the authority and the path of `base_url`, or raise `ValueError`.
+
+    The host must be in canonical form. Otherwise the URL that is sent could differ from the URL that is signed.
+    """
     found = _BASE_URL.fullmatch(base_url)
     scheme, host, port, path = (part or "" for part in found.groups()) if found else ("", "", "", "")
     scheme, host = scheme.lower(), host.lower()
@@ -1118,7 +1133,7 @@ class _Patience:
         self._started, self._skipped_s, self._pauses = time.monotonic(), 0.0, 0
 
     def left_s(self) -> float:
-        """Return the seconds that are left. A pause of an injected `sleep` counts with its full length."""
+        """Return the seconds that are left. A pause counts with its full length, even if `sleep` returns early."""
         return self._deadline_s - (time.monotonic() - self._started) - self._skipped_s
 
     @contextlib.contextmanager
@@ -1132,7 +1147,10 @@ class _Patience:
             self._pauses = 0
 
     def pause(self, at_least_s: float) -> bool:
-        """Pause before a request: exponential back-off with full jitter (rule 5). Return false if no time is left."""
+        """Pause before a request: `at_least_s`, plus exponential back-off with full jitter (rule 5).
+
+        Return false, without a pause, if the pause would not end before the deadline, and always with `once`.
+        """
         longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(self._pauses, 16))
         wait_s = at_least_s + self._random() * longest
         if self._once or wait_s >= self.left_s():
@@ -1177,9 +1195,9 @@ class BatonClient:
     ) -> None:
         """Use the server at `base_url` as the client `client_id`. `base_url` includes the stage of the API.
 
-        `binding` and `key` are for future logins. `evidence` makes evidence of the app. The client calls `evidence`
-        when the server requires evidence, once for each attempt. `clock` returns the device's time in seconds and may
-        be wrong. `random` is only for the pauses of repetitions.
+        `binding` and `key` are for future logins. `evidence` makes evidence of the app. The client calls `evidence` in
+        each call of `attest`, and in a registration or login if the server requires evidence. `clock` returns the
+        device's time in seconds and may be wrong. `random` is only for the pauses of repetitions.
         """
         self._origin, self._authority, self._prefix = _parsed_base_url(base_url)
         self._client_id, self._storage, self._binding, self._key = client_id, storage, binding, key
@@ -1352,7 +1370,10 @@ class BatonClient:
         raise AssertionError("the second round returns or raises")
 
     def _federated(self) -> Record:
-        """Make the key, and store an attempt for a login at a provider. Keep the attempt of a login in progress."""
+        """Return the stored record, with a key and with the attempt of a login at a provider.
+
+        Add the key if the record has none. Make the attempt, unless such a login is in progress.
+        """
         if self._binding != "key":
             raise TypeError("A login at an identity provider needs a client with the binding `key`.")
         return self._change(self._pending_for(""))
@@ -1917,7 +1938,10 @@ class BatonClient:
             return dict(self._evidence(challenge, record.key))
 
     def _pending_for(self, email: str, kind: str = "login") -> Callable[[Record], Record]:
-        """Return a change that makes the key and stores an attempt, or keeps the attempt of the same pending login."""
+        """Return a function for `_change` that stores the attempt of a login, and a key if the record needs a key.
+
+        If the same login is already in progress (`same_login`), the function keeps the attempt of that login.
+        """
         fresh = Pending(email, self._client_id, self._binding, _random_name(), kind=kind)
 
         def begun(record: Record) -> Record:
@@ -2050,7 +2074,8 @@ class BatonClient:
     def _begun(self, tokens: Mapping[str, Any], sent: Record) -> Session:
         """Store a finished login, if the storage still has the attempt of this login, and return the login.
 
-        Otherwise, raise `NotLoggedIn`, unless another process has already stored this login.
+        If the attempt is gone, another process may have stored this login already: return the stored login. If the
+        storage has another login or none, raise `NotLoggedIn`.
         """
         attempt = sent.pending.attempt if sent.pending else None
         session = Session(
@@ -2112,8 +2137,9 @@ class BatonClient:
     def _session_after_copy(self, parent: Session, patience: _Patience) -> Session:
         """Act on a second `superseded` (rule 8): revoke the login and raise, or return newer tokens from the storage.
 
-        Baton answers `superseded` only after generation g+1 was exchanged too. Only a process that has stored g+1 can
-        exchange g+1 (rule 4). The storage still has g, so that process uses another copy of this record.
+        Let g be the generation of `parent`. Baton answers `superseded` only after generation g+1 was exchanged too.
+        Only a process that has stored g+1 can exchange g+1 (rule 4). This storage still has g. Therefore, the process
+        that exchanged g+1 uses a copy of this record.
         """
         at, token = int(self.now()), parent.refresh_token or parent.access_token
         record = self._change(lambda now: now.revoked("reuse", at) if now.session == parent else now)
@@ -2179,7 +2205,10 @@ class BatonClient:
         return True
 
     def _usable(self, patience: _Patience) -> None:
-        """Exchange a token that expires soon or has expired. Do it at most twice: a late child may have expired too."""
+        """Exchange the token if it has expired or expires soon.
+
+        If the answer took long, the child may have expired too: then exchange the child, but no further token.
+        """
         self._revoke_waiting(patience.left_s())
         for _ in range(2):
             session = self._current()
@@ -2188,7 +2217,13 @@ class BatonClient:
             self._exchange(session, patience)
 
     def _session_after(self, refusal: Refused, used: Session) -> Session:
-        """Act on a refusal of the login itself (rule 6): return the `Session` to continue with, or raise an error."""
+        """Act on the refusal of a request that used the token of `used` (rule 6).
+
+        - If the refusal ends no login, raise the refusal.
+        - If the record still has `used`, remove this login from the record, and raise `LoggedOut`.
+        - If another process has stored another `Session`, return the stored `Session`.
+        - If another process has removed the login, raise `LoggedOut`.
+        """
         if _ends_session(refusal):
             told = refusal.problem.get("reason")
             reason = "reuse" if refusal.code == "token_reused" else str(told or refusal.code)
@@ -2306,7 +2341,10 @@ class BatonClient:
             raise LoggedOut("key_lost", confirmed=False) from None  # Rule 6: the server does not report this end.
 
     def _born(self, tokens: Mapping[str, Any], refresh_token: str | None = None) -> dict[str, Any]:
-        """Read the data that every generation has, and draw the attempt for its exchange (rule 1)."""
+        """Return the members of a `Session` that each token answer replaces, with a new attempt (rule 1).
+
+        `refresh_token` is for an answer that has no refresh token.
+        """
         return {
             "access_token": tokens["access_token"],
             "refresh_token": tokens.get("refresh_token", refresh_token),
@@ -2333,7 +2371,7 @@ class BatonClient:
         """Change the record, then tell the listeners."""
 
         def changed(before: Record) -> Record:
-            if not self._told_once:  # What the app has seen until now.
+            if not self._told_once:  # The state that the app has seen until now.
                 self._told, self._told_once = before.state, True
             return change(before)
 
@@ -2371,6 +2409,7 @@ class LoginStep:
     - `problem`: the answer that asked for a factor.
     - `refusal`: the refusal of the last proof. `None` before the first proof and after a restart.
     - `recovery_codes`: the codes that an enrolment made. Show them once.
+    - `recovery_codes_left`: after a login with a recovery code, the number of unused codes. Otherwise `None`.
     """
 
     done = False  # A `Session`, the other result of `login`, has `done = True`.
@@ -2385,7 +2424,7 @@ class LoginStep:
         send_code: Callable[[_Patience], float],
         patience: Callable[[float | None], _Patience],
     ) -> None:
-        """Continue the pending login of a client."""
+        """Store the pending login, and the functions of the client that continue this login."""
         self.problem, self._enrol, self._options, self._prove = pending.problem or {}, enrol, options, prove
         self._send_code, self._patience = send_code, patience
         self.factors, self.enrol, self.expires_at = pending.factors, pending.enrol, pending.expires_at
@@ -2437,7 +2476,10 @@ class LoginStep:
         To enrol an authenticator app, give a `proof` with two members: `enrolment`, from the result of `enrolment()`,
         and `totp`, the first code of the app.
 
-        - After `Refused` with code `invalid_factor`, ask the person for the code again, then call this again.
+        - After `Refused` with code `invalid_factor`, the code was wrong or already used. Ask the person for another
+          code, then call this again.
+        - After `Refused` with code `invalid_passkey` or `unknown_passkey`, Baton did not accept the passkey. The person
+          may prove another factor of `factors`: then call this again.
         - After `Refused` with code `invalid_session`, log in again.
         """
         return self._prove_within(self._patience(deadline_s), proof, remember_device=remember_device)
@@ -2513,7 +2555,7 @@ def _without_revocation(record: Record, token: str) -> Record:
 
 
 def _ends_session(refusal: Refused) -> bool:
-    """Return whether a refusal of the login's own token ends the login (rule 6). Any other `log_in` ends no login."""
+    """Return whether a refusal of the login's own token ends the login (rule 6). Other refusals end no login."""
     return refusal.action == "log_in" and refusal.error in {"invalid_token", "invalid_grant"}
 
 
@@ -2540,7 +2582,10 @@ def _signed_in(sign_in: "SignIn | SignedIn", nonce: str) -> dict[str, str]:
 
 
 def _with(**members: type) -> Callable[[Answer], Mapping[str, Any]]:
-    """Make a reader of answers with these members. Any other 2xx answer was changed on its way: it counts as lost."""
+    """Make a reader: a function that returns the members of an answer, if these members have these types.
+
+    Otherwise the answer was changed on its way and counts as lost: the function raises `NoResponse`.
+    """
 
     def read(answer: Answer) -> Mapping[str, Any]:
         found = answer.members()

@@ -21,7 +21,10 @@ __all__ = ["Development", "DevelopmentError", "Fault", "FaultNotMetError"]
 
 
 class DevelopmentError(Exception):
-    """The development server refused a request. `code` is the error code, and `known` lists the accepted names."""
+    """The development server refused a request. `code` is the error code.
+
+    If the request has an unknown name, such as the name of a fault, `known` lists the names that the server accepts.
+    """
 
     def __init__(self, status: int, members: dict[str, Any]) -> None:
         """Keep the parts of the answer."""
@@ -117,15 +120,15 @@ class Development:
     def id_token(self, provider: str, sub: str, nonce: str, **claims: object) -> str:
         """Sign in a person at an identity provider of the server, and return the id_token.
 
-        `claims` are other claims, such as `email` and `email_verified`. A claim that is `None` is left out. `audience`
-        is the `aud` of the token. Default: the first audience of the provider.
+        `claims` are other claims, such as `email` and `email_verified`. A claim that is `None` is left out. To set the
+        claim `aud`, give `audience`. Default: the first audience of the provider.
         """
         return self._signed(provider, {"sub": sub, "nonce": nonce, **claims})["id_token"]
 
     def person(self, provider: str, sub: str, **claims: object) -> Callable[[str], dict[str, str]]:
-        """Return the function that your app calls to show the sheet of a provider, for a person who signs in.
+        """Return a function for the parameter `sign_in` of the client. It signs in the person `sub` at `provider`.
 
-        The function returns `id_token` and `authorization_code`.
+        The function gets the nonce. It shows no sheet, and returns `id_token` and `authorization_code`.
         """
         return lambda nonce: self._signed(provider, {"sub": sub, "nonce": nonce, **claims})
 

@@ -59,7 +59,7 @@ REFUSED: Final = (
 def base_urls() -> list[dict[str, Any]]:
     """List base URLs that a client must accept, and base URLs that it must refuse.
 
-    A client refuses such a base URL as a programming error, before it sends a request.
+    A refused base URL is a programming error. A client must report this error before it sends a request.
     """
     accepted: list[dict[str, Any]] = [
         {"url": url, "origin": origin, "authority": authority, "prefix": prefix}

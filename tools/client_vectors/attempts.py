@@ -1,4 +1,4 @@
-"""Vectors of the table of rules: ``attempts.json``.
+"""Vectors of the rules by which a client decides its next step (``table.py``): ``attempts.json``.
 
 Each vector has a situation, the next step of the client, and a script that leads to the situation.
 
@@ -93,7 +93,7 @@ SIMPLE: Final[tuple[tuple[str, Any], ...]] = (
 
 
 def vectors() -> list[dict[str, Any]]:
-    """List situations, each with its row in the table of rules, the next step and a script."""
+    """List situations, each with its row in ``table.py``, the next step and a script."""
     made: dict[str, dict[str, Any]] = {}
     for verb in VERBS:
         for name, answers in (*_everywhere(), *_of_calls(verb), *_of_logins(verb), *_of_exchanges(verb)):
@@ -169,7 +169,7 @@ def _of_exchanges(verb: tuple[Any, ...]) -> Iterator[Script]:
 
 
 def _came(given: object, *, tokens: bool) -> dict[str, Any]:
-    """Return the result of a request: nothing, or the members of an answer."""
+    """Return the result of a request: ``not_sent``, ``nothing``, or an answer. A foreign answer is ``nothing``."""
     empty = {"status": 0, "error": "", "code": "", "action": ""}
     if not isinstance(given, dict):
         return {"came": given, **empty}
@@ -183,7 +183,7 @@ def _came(given: object, *, tokens: bool) -> dict[str, Any]:
 def _vector(
     verb: tuple[Any, ...], name: str, answers: list[tuple[Any, str | None]], *, enough: bool
 ) -> dict[str, Any] | None:
-    """Apply the table to each answer. Return the last situation, or ``None`` if an earlier step ends the script."""
+    """Apply the table to each answer. Return the vector of the last answer. ``None``: the script ends earlier."""
     label, kind, method, keyed, repeatable = verb
     state = {**SETTLED, "verb": kind, "repeatable": repeatable, "keyed": keyed, "confirm": "with confirm" in name}
     paused, pauses, row, step = 0.0, 0, "", ""
@@ -223,13 +223,13 @@ EFFECTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a situation in which each fact is true or false. Texts and the facts in ``counted`` are kept."""
+    """Return a situation with each fact as true or false. Texts and the facts in ``counted`` stay as they are."""
     counted = {"defects", "grants", "superseded", "pause", "left", "status"}
     return {name: value if name in counted or isinstance(value, str) else bool(value) for name, value in state.items()}
 
 
 def _only_the_table() -> Iterator[dict[str, Any]]:
-    """Yield situations without a script: revocations, evidence, and logins that cannot be renewed."""
+    """Yield situations without a script: revocations, evidence, reads of the time, and a token without a renewal."""
     attest = refusal(403, "attestation_required", "attestation_required", "attest")
     ended = refusal(400, "invalid_grant", "login_required", "log_in")
     cases = [

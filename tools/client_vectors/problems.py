@@ -19,7 +19,7 @@ def vectors() -> list[dict[str, Any]]:
 
 
 def _codes() -> list[dict[str, Any]]:
-    """Make one answer for each code of errors.md, as Baton's classes define it."""
+    """Make an answer for each code of errors.md, with the status, error and action of Baton's error class."""
     made = {}
     for kind in leaves():
         name = f"code {kind.code}, {kind.status} {kind.action}"

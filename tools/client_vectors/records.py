@@ -1,4 +1,4 @@
-"""Vectors of the storage record: ``record.json``."""
+"""Vectors of the record in which a client stores its login: ``record.json``."""
 
 # ruff: noqa: E501 - a table: one vector, one line
 import json

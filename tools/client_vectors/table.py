@@ -1,4 +1,4 @@
-"""The table of rules as data: it gives the next step of a client.
+"""The rules by which a client decides its next step, as a table.
 
 Rows are tried in order. The first row that applies decides.
 

@@ -27,7 +27,7 @@ def emulated(port: int = 0) -> Iterator[str]:
     - APIs described in Swagger 2
     - the flag that protects a stack from deletion: moto stores the flag, but still deletes the stack
     - exports of stacks
-    - keys whose policy comes from CloudFormation
+    - KMS keys whose policy comes from CloudFormation
     """
     from moto.apigateway.models import APIGatewayBackend  # noqa: PLC0415 - moto is slow to import
     from moto.cloudformation.models import CloudFormationBackend  # noqa: PLC0415

@@ -99,7 +99,7 @@ def create_own_tables(deployment: str) -> None:
 
 
 def _create(tables: Mapping[str, Mapping[str, Any]]) -> None:
-    """Create tables. Keys, backups and deletion protection are left out: they are only for AWS."""
+    """Create tables without encryption keys, backups and deletion protection, which are only for AWS."""
     dynamodb = client()
     for name, declared in tables.items():
         try:

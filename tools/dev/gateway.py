@@ -63,8 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Read one request, send it through the gateway, write the answer."""
         if "sec-fetch-mode" in self.headers:
-            # Chromium repeats a request whose answer was lost on a reused connection, and does not tell the page. With
-            # a new connection for each request, the fault reaches the app.
+            # If a fault loses an answer on a reused connection, Chromium sends the request again, and the page does not
+            # see the fault. So a browser needs a new connection for each request.
             self.close_connection = True
         body = self._body()
         path = urlsplit(self.path).path

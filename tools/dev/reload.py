@@ -1,7 +1,7 @@
-"""Reload for ``make dev``: when ``app.py`` or ``chalicelib/`` changes, the environments are loaded again.
+"""Reload for ``make dev``: when ``app.py`` or ``chalicelib/`` changes, load the environments again.
 
-The data is kept, because the database is not part of the environments. If the new code does not load, the error is
-printed and the server continues with the previous code.
+An environment is one loaded copy of ``app.py``. The data is kept, because the database is outside the environments.
+If the new code does not load, the error is printed, and the server continues with the previous code.
 """
 
 import contextlib

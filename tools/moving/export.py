@@ -21,7 +21,7 @@ class BadRecipient(ValueError):
 
 
 def line_of(stored: Stored, ring: Ring, providers: Providers) -> Line:
-    """Return the line of an account. Raises ``Unavailable`` if a stored secret does not decrypt."""
+    """Return an account as a line of the export. Raises ``Unavailable`` if a stored secret does not decrypt."""
     user = stored.user
     totp = user.factors.totp if user.factors.on else None
     try:
@@ -59,7 +59,7 @@ def written(line: Line) -> bytes:
 
 
 class _Stream(io.RawIOBase):
-    """The lines as a file object for age."""
+    """The lines as a file object, which the encryption tool ``age`` reads."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines, self._rest = lines, b""

@@ -1,4 +1,4 @@
-"""Identities at providers in a line of a file: the provider and the issuer, and the items that store the identities."""
+"""The identities of an account in an import or export file, and the stored items of these identities."""
 
 from collections.abc import Mapping, Sequence
 

@@ -86,7 +86,7 @@ def _auth0(file: Path) -> Iterator[Record]:
 
 
 def _objects(file: Path) -> Iterator[dict[str, Any]]:
-    """Read an array of objects, or an object on each line."""
+    """Read JSON: an array of objects, or an object on each line."""
     with file.open(encoding="utf-8-sig") as text:
         beginning = text.read(1)
         while beginning.isspace():
@@ -184,7 +184,7 @@ def _cognito(file: Path) -> Iterator[Record]:
 
 
 def _migrating(identity: str, row: Mapping[str, str]) -> Record:
-    """Return an account without a password hash. At the first login, the app's hook checks the password."""
+    """Return an account without a hash. The function of ``baton.migrate_with`` checks the password at the login."""
     enabled = row.get("enabled")
     return Record(
         identity,

@@ -18,7 +18,7 @@ FILES = (
     "chalicelib/baton/storage/dynamodb/lineages.py",
     "chalicelib/baton/storage/dynamodb/state_writes.py",
 )
-"""The files in which no mutant may survive."""
+"""The files whose mutants are generated. A test must kill each mutant that is not in ``EQUIVALENT``."""
 
 _TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -90,7 +90,7 @@ def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.expr, ast.expr | str]]
 
 
 def _within(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
-    """Walk the executed code, and yield each node with the name of its function. Type annotations are left out."""
+    """Yield each node and the name of its function. Skip what is in annotated assignments and in ``TYPE_CHECKING``."""
     for child in ast.iter_child_nodes(node):
         inside = f"{where}.{child.name}".lstrip(".") if isinstance(child, ast.FunctionDef | ast.ClassDef) else where
         yield inside, child
@@ -107,7 +107,7 @@ def _turned(node: ast.Compare) -> Iterator[ast.Compare]:
 
 
 def _shortened(where: str, node: ast.Tuple) -> Iterator[tuple[str, ast.expr, ast.expr]]:
-    """Yield a condition without one of its named parts, once for each part. For any other tuple, yield nothing."""
+    """Yield a tuple of conditions without one of its parts, once for each part. Yield nothing for another tuple."""
     made_of = [type(part) for part in node.elts]
     if ast.Name in made_of and set(made_of) <= {ast.Name, ast.Starred, ast.Constant}:
         for place in range(len(node.elts)):

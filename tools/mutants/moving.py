@@ -1,4 +1,4 @@
-"""Listed mutants of moving in and out, of narrowed tokens, and of the second signature profile."""
+"""Listed mutants of imported passwords, of narrowed tokens, and of signatures with the tag ``httpsig-oauth``."""
 
 # ruff: noqa: E501 - a table: one mutant, one line
 from typing import Final

@@ -52,8 +52,8 @@ class SecondUse(Struct, frozen=True, kw_only=True):
     ``key`` is the key that signed this request:
 
     - ``own``: the key or HMAC secret of the login.
-    - ``another``: another key, so Baton could not verify the signature. The wrong key alone ended the login, so this
-      can be the first use of the token.
+    - ``another``: another key, so Baton could not verify the signature. Because of the wrong key, Baton ended the
+      login, even if this request was the first use of the token.
     - ``none``: no key, because the login has none.
     """
 

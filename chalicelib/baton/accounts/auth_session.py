@@ -163,13 +163,13 @@ class ReadSession(Struct, frozen=True, kw_only=True):
     site: SiteRule
 
     def __call__(self, message: Message, text: str, *, now: int) -> OpenSession:
-        """Return the opened session. No database is read, except for the cached key ring.
+        """Return the opened session. Storage is read only if the cached key ring must be read again.
 
         A cookie client has the session in a cookie, and sends no ``text``. A page of another site must not finish a
         login. So the request of a cookie client must come from a page of the client.
 
         Raises ``InvalidSession``. Raises ``CrossSite`` if a page of another site sends the request of a cookie client.
-        A request without a valid signature gets the error of the signature.
+        If the signature is missing or not valid, raises the error of the signature check.
         """
         if not text:
             text = read_cookies(message).get(LOGIN, "")

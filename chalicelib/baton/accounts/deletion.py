@@ -26,10 +26,10 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller) -> None:
         """Delete the account, in four steps.
 
-        1. Queue the order to erase the events and the data of the app, if the deployment has a queue.
+        1. If the deployment has a queue, queue the order to erase the events and the app's data about the account.
         2. Delete the account state.
         3. Delete the user and the e-mail index entry.
-        4. Revoke the tokens at providers. This can take two seconds. A job repeats a failed revocation.
+        4. Revoke the tokens at identity providers. This can take two seconds. A job repeats a failed revocation.
 
         After a crash between steps 2 and 3, the account is already deleted. The operator, or the next registration of
         the address, deletes the rest.

@@ -1,7 +1,7 @@
 """The canonical form of e-mail addresses. No I/O.
 
 Accounts are found by the canonical form, so every version of Python must make the same form. The form depends only on
-Unicode 3.2.0 (``factors.normal_form``). Any internationalised domain can be sent as A-labels (``xn--...``).
+Unicode 3.2.0 (``factors.normal_form``). A domain with newer characters must be sent as A-labels (``xn--...``).
 """
 
 import re

@@ -106,7 +106,7 @@ class HandingOver(Struct, frozen=True):
 
 
 Basis = UnfinishedLogin | Restoring | HandingOver
-"""An earlier step or login that a new login depends on. If it has ended, the new login is refused."""
+"""An earlier step or login that a new login depends on. If the basis is no longer valid, the new login is refused."""
 
 
 class Admit(Struct, frozen=True, kw_only=True):
@@ -131,11 +131,10 @@ class Admit(Struct, frozen=True, kw_only=True):
         """Return the first tokens. ``proved_at`` is the account state as it was read before the check of the factors.
 
         ``basis`` is the unfinished login of an ``auth_session``, the login of the old phone (a restore), or the login
-        of the app (a handover). An unfinished login must still be valid. The login of the phone or app must be live.
-        ``None``: the login depends on no earlier step.
+        of the app (a handover). An unfinished login must still be valid. The login of the phone or app must be live:
+        otherwise, ``basis.refusal`` is raised. ``None``: the login depends on no earlier step.
 
-        A retry with the same attempt gets the same tokens. If the login in ``basis`` has ended, ``basis.refusal``
-        is raised.
+        A retry with the same attempt gets the same tokens.
 
         Raises:
             InvalidCredentials: the account was disabled or deleted during the login.
@@ -194,7 +193,7 @@ class Admit(Struct, frozen=True, kw_only=True):
                 lineage, expected=account_state, replaced=replaced, removed=removed, lineages_max=LINEAGES_MAX
             )
             if isinstance(admitted, Done):
-                self.log.set_lineage(lineage=lineage.id)  # otherwise `login_replaced` sets a replaced lineage
+                self.log.set_lineage(lineage=lineage.id)  # otherwise the log lines get the id of a replaced lineage
                 for one in {one.id: one for one in (*replaced, *removed)}.values():
                     idle_s, not_before = idle_s_of.get(one.client), ring.not_before
                     if ended_of(account_state, one, now=now, not_before=not_before, idle_s=idle_s) is None:

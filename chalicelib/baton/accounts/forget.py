@@ -1,4 +1,4 @@
-"""Erase the rest of a deleted account: its audit, and the data that the app stores. This never runs in a request.
+"""Erase the rest of a deleted account: its audit, and the data that the app stores. No route runs this code.
 
 The order is queued before the deletion. Otherwise, a crash could leave a deletion without an order. A job carries out
 the order a minute later, when the deletion has succeeded or failed. The job drops an order for an account that is not

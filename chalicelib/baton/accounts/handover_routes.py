@@ -39,7 +39,7 @@ class RedeemShape(Body):
 class Redeemed(Struct, frozen=True, kw_only=True):
     """The login that a code hands over.
 
-    - ``account``: the masked e-mail address.
+    - ``account``: the masked e-mail address, or a fixed text if the account has no address.
     - ``device``: the name of the app's device.
     - ``next``: the page to open. It is missing if the code was not used.
     """

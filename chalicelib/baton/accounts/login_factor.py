@@ -276,9 +276,13 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise InvalidSession("auth_session: the account is not as it was when the password was proved")
 
     def _check_may_enrol(self, session: OpenSession, account_state: AccountState, user: User, *, now: int) -> None:
-        """Refuse the enrolment if the account has a factor or, with mail on, if this login did not prove the address.
+        """Refuse an enrolment that this login may not make. A thief who has only the password must not add a factor.
 
-        A thief who has only the password must not add a factor.
+        Raises:
+            InvalidSession: the login needs no second factor any more.
+            FactorRequired: the account already has a second factor.
+            EnrolmentRequired: mail is on, and this login has not proved the address.
+
         """
         verdict = self.judge(session.login_request, account_state, user, ring=session.ring, now=now)
         if not isinstance(verdict, EnrolmentAsked | FactorAsked):
@@ -288,7 +292,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
             raise self.ask(verdict, session.login_request, account_state, ring=session.ring, now=now, began_at=began_at)
 
     def _lineages(self, session: OpenSession, *, now: int) -> tuple[LineageId, ...]:
-        """Return the ids of the lineage that this login will begin, one for each root secret."""
+        """Return the possible ids of the lineage that this login will begin, one for each root secret."""
         return session.ring.lineage_ids(session.ticket.account, session.ticket.attempt, now=now)
 
     def _admit(

@@ -1,8 +1,8 @@
 """Restore a login on a new phone, with the restore key of the old phone.
 
-The request can be repeated with the same attempt. The restore key works while the login that made it is live: this is a
-condition of the write of the new login. The person proves no factor, so the new login has the lowest assurance level
-(``acr`` 0). If the account requires a second factor, its logins cannot be restored.
+The request can be repeated with the same attempt. The restore key works only while the login that made it is
+live: the write of the new login has this condition. The person proves no factor, so the new login has the lowest
+assurance level (``acr`` 0). If the account requires a second factor, its logins cannot be restored.
 """
 
 from collections.abc import Mapping
@@ -100,7 +100,7 @@ class RestoreLogin(Struct, frozen=True, kw_only=True):
             ChallengeInvalid: the challenge has expired, was used, or is of another phone.
             RestoreRefused: the client does not offer restores, the account requires a second factor, or the login of
                 the old phone is of another client.
-            TooManyRequests: the account has reached the limit of restores per day.
+            TooManyRequests: the account has reached the limit of restores per day, or has no room for another login.
 
         """
         now = self.clock()

@@ -31,7 +31,7 @@ assert MIGRATION_ANSWER_MAX_S < REQUEST_MAX_S
 
 
 class Migrated(Struct, frozen=True):
-    """The password is right in the other system, and the account moves to Baton now.
+    """The answer of the app's function if the password is right: the account moves to Baton now.
 
     ``email_verified``: the person proved the address in the other system.
     ``source_id``: the id of the account in the other system, for the event ``account_migrated``.
@@ -142,7 +142,8 @@ class Migrate(Struct, frozen=True, kw_only=True):
 def _asked(hook: Hook, email: str, password: str) -> Migrated | None:
     """Call the function in a thread, and wait for its answer.
 
-    Raises ``Unavailable`` if the function fails or is too slow, because this does not mean that the password is wrong.
+    Raises ``Unavailable`` if the function fails or is too slow. Such a call does not show whether the password is
+    right.
 
     A function that is too slow is not stopped. Its late answer is dropped.
     """

@@ -1,4 +1,4 @@
-"""The function ``operate``, with which an operator reads and changes one account in the console.
+"""The Lambda function ``operate``: in the console of a stage, an operator reads or changes one account with it.
 
 An error that an operator can cause is a returned value, never an exception. The caller is a person with the right to
 invoke this function. The request names an operator. Baton does not check this name, because CloudTrail records who

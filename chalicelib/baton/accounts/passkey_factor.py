@@ -140,7 +140,7 @@ class PasskeysOfLogin(Struct, frozen=True, kw_only=True):
         made: tuple[str, ...] | None = None
         recovery = user.factors.recovery
         # A registration has no signature, and the ids of passkeys are public. So the passkey alone does not prove that
-        # this login added it. The proof is the mark of the recovery codes that were made with the passkey.
+        # this login added it. The proof is the mark that the enrolment stored with the recovery codes.
         if is_added(challenge, registration, user) and recovery is not None and recovery.mark == mark:
             made = same_codes(ring, user.account, challenge.id, recovery) or ()
         return Enrolling("passkey", PASSWORD_AND_PASSKEY, made, complete)

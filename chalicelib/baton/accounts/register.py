@@ -123,7 +123,9 @@ class Register(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the e-mail index entry kept changing during a registration", by_caller=True)
 
     def _take_slot(self, source: str, *, now: int) -> None:
-        """Count a registration of the network of ``source``, even if it is refused later. Raises ``TooManyRequests``.
+        """Count this registration for the network of ``source``, even if it is refused later.
+
+        Raises ``TooManyRequests`` if the network has reached its limit.
 
         An answer can reveal whether an address is in use. Without this limit, a caller could test many addresses.
         """
@@ -190,7 +192,7 @@ class Register(Struct, frozen=True, kw_only=True):
         ring: Ring,
         now: int,
     ) -> TokenResponse | None:
-        """Return the tokens to a retry of this attempt. Refuse any other registration of the address.
+        """Return the tokens if this request is a retry. Refuse any other registration of the address.
 
         ``None``: this call finished an interrupted deletion, so the address is free.
         """

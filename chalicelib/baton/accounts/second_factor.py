@@ -1,4 +1,4 @@
-"""The second factor of an account, for an operator: require it or not, or remove the factors that the person lost."""
+"""The second factor of an account, for an operator: require it, end this requirement, or remove every factor."""
 
 from msgspec import Struct
 

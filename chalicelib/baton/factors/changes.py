@@ -240,8 +240,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     def _proved(self, caller: Caller, user: User, *, now: int) -> Remember | None:
         """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
-        The result is also ``None`` if the device cannot be remembered (`remember`). The change of factors
-        forgets all other remembered devices.
+        The result is also ``None`` if the device cannot be remembered (`remember`). The change of factors forgets all
+        remembered devices, except the device of this ``Remember``.
         """
         stepped_up = caller.stepped_up
         proved = stepped_up is not None and "mfa" in stepped_up.assurance.amr

@@ -1,8 +1,9 @@
 """Read the client data of a WebAuthn ceremony strictly (WebAuthn Level 3, section 5.8.1). No I/O.
 
 The library that verifies signatures also reads this JSON, but less strictly. The library accepts a member that is given
-twice, which two programs may read as different values. It also does not check ``crossOrigin``. So this module reads the
-JSON first. It refuses a member that is given twice, and a ceremony inside a page of another origin.
+twice: two programs can read different values from such a member. The library also does not check ``crossOrigin``. So
+this module reads the JSON first. This module refuses a member that is given twice, and a ceremony inside a page of
+another origin.
 """
 
 import json

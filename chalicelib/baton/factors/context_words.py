@@ -22,7 +22,7 @@ from chalicelib.baton.factors.block_list import without_separators
 SERVICE_WORD = "baton"
 
 _WORD_CHARACTERS_MIN = 3
-"""The shortest word that is compared.
+"""The length of the shortest word that is compared.
 
 If a password contains a shorter word ("li"), its other characters make the password hard to guess.
 """
@@ -64,7 +64,7 @@ def _wholes(text: str) -> Iterator[str]:
 
 
 def _is_repetition(text: str, word: str) -> bool:
-    """Check for one word, or repetitions of one word."""
+    """Check whether the text is the word, or repetitions of the word."""
     times, rest = divmod(len(text), len(word))
     return times > 0 and rest == 0 and text == word * times
 

@@ -23,7 +23,7 @@ from chalicelib.baton.policy import THROTTLE_WINDOW_S
 from chalicelib.baton.tokens.caller import OwnFactors
 
 Elsewhere = Callable[[User | None, AccountState | None], User | None]
-"""A function that checks the password of a login in another system, and moves the user to Baton if it is right.
+"""A function that checks a password in another system. If the password is right, the user moves to Baton.
 
 The function returns the user that moved, or ``None`` if no user moved. The arguments are the user and the account state
 that Baton has stored.

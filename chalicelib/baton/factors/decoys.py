@@ -65,7 +65,11 @@ class Decoys(Struct, frozen=True):
 
 
 def read_decoys(words: tuple[str, ...]) -> Decoys:
-    """Read the rows of ``BATON_DECOYS``. Raises ``DecoyProblem`` for an invalid row, or for over 100 percent in all."""
+    """Read the rows of ``BATON_DECOYS``.
+
+    Raises ``DecoyProblem`` if a row is invalid, if two rows have the same kind, or if the shares after the import
+    exceed 100 percent in all.
+    """
     if not words:
         return Decoys()
     from chalicelib.baton.factors.hashes.kinds import decoy_of  # noqa: PLC0415 - cold start: only with this setting

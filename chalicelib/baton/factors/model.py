@@ -110,7 +110,7 @@ class SecondFactors(Struct, frozen=True):
 class User(Struct, frozen=True):
     """A registered person.
 
-    ``email``, ``email_index``: empty if the account has no address. ``verified_at``: when the address was proved.
+    ``email``, ``email_index``: empty if there is no address. ``verified_at``: when the address was proved, or ``None``.
     ``password_hash``: encrypted (`Ring.encrypt_for`). ``None``: Baton has no password for the account.
     ``migrate``: if true, the hook of ``Baton.migrate_with`` checks the password at a login, until Baton has a password.
     ``reset_mark``: identifies the latest password reset, undo of changes, or import.
@@ -198,7 +198,7 @@ class ReplaceRecoveryCodes(Struct, frozen=True):
     recovery: RecoveryCodes
 
     def fits(self, factors: SecondFactors) -> bool:
-        """Accept any factors."""
+        """Return ``True``: this change has no condition."""
         del factors
         return True
 
@@ -214,7 +214,7 @@ class ReplaceRecoveryCodes(Struct, frozen=True):
 class SwitchSecondFactor(Struct, frozen=True):
     """Turn the second factor on or off for the logins of the account.
 
-    ``recovery`` are new recovery codes. It is ``None`` if ``on`` is false, or if the account has unused codes.
+    ``recovery`` are new recovery codes, or ``None`` if ``on`` is false or the account has unused codes.
     """
 
     on: bool
@@ -307,7 +307,7 @@ class PasskeyUse(Struct, frozen=True):
     def counter_went_back(self) -> bool:
         """Check whether the counter did not grow.
 
-        An authenticator without a counter always sends zero. So two zeros return ``False``.
+        If the stored and the sent counter are zero, the result is ``False``: the authenticator has no counter.
         """
         return bool(self.counter or self.passkey.counter) and self.counter <= self.passkey.counter
 

@@ -98,7 +98,7 @@ class Challenges(Struct, frozen=True, kw_only=True):
     def open(self, text: str, *ceremonies: Ceremony, client: Client, now: int, **bound_to: object) -> Challenge:
         """Open a challenge of one of these ceremonies, of this client, and with the members in ``bound_to``.
 
-        Raises ``ChallengeInvalid``.
+        Raises ``ChallengeInvalid`` if the challenge is altered, expired or does not fit these values.
         """
         bound_to["client"] = client.code
         try:
@@ -136,8 +136,8 @@ def origins_of(party: RelyingParty, client: Client) -> tuple[str, ...]:
 def creation_options(challenge: str, user: User, party: RelyingParty, *, restore: bool = False) -> PasskeyOptions:
     """Return the options to register a passkey or, if ``restore`` is true, a restore key.
 
-    A restore key replaces the earlier key of the device, so its options exclude no credential. The platform does
-    not ask the person, so the options discourage user verification.
+    A restore key replaces the device's earlier restore key, so its options exclude no credential. The platform makes
+    a restore key without asking the person, so its options discourage user verification.
     """
     return _options(
         challenge,

@@ -33,7 +33,10 @@ PasskeyName = Annotated[
 
 
 class AddPasskeyShape(Body):
-    """``POST /me/passkeys``. ``credential`` is the answer of the platform to the options."""
+    """``POST /me/passkeys``. ``credential`` is the answer of the platform to the options.
+
+    The options are from ``POST /me/passkeys/options`` or ``POST /me/passkeys/upgrade-options``.
+    """
 
     credential: Credential
     name: PasskeyName = ""
@@ -80,7 +83,7 @@ def routes(passkeys: ManagePasskeys) -> tuple[Route, ...]:
 
 
 def _checked(name: str) -> str:
-    """Return a name. Raises ``WrongType`` for a name with too many bytes."""
+    """Return the name unchanged. Raises ``WrongType`` if the name has more than ``NAME_BYTES_MAX`` bytes."""
     if len(name.encode()) > NAME_BYTES_MAX:
         raise errors.WrongType(
             pointer="/name", expected="string", detail=f"`/name` must have at most {NAME_BYTES_MAX} bytes in UTF-8."

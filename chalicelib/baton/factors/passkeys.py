@@ -228,7 +228,8 @@ class ManagePasskeys(Struct, frozen=True, kw_only=True):
         """Return the ``Remember`` of the caller's device, or ``None`` if ``proved`` is false.
 
         ``proved``: the caller has just proved a second factor. The result is also ``None`` if the device cannot be
-        remembered (`remember`). The change of the passkeys forgets all other remembered devices.
+        remembered (`remember`). The change of the passkeys forgets all remembered devices, except the device of this
+        ``Remember``.
         """
         if not proved:
             return None

@@ -22,7 +22,7 @@ _NOBODYS_PASSWORD_HASH = (
     f"$argon2id$v=19$m={policy.ARGON2_MEMORY_KIB},t={policy.ARGON2_PASSES},p={policy.ARGON2_LANES}"
     "$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgdGFnLCB3aGljaCBub3RoaW5nIGhpdHM"
 )
-"""The hash to compare with for an unknown account without a decoy. It has the current cost, and an arbitrary tag."""
+"""The hash to compare with if there is no stored hash and no decoy. It has the policy's cost and an arbitrary tag."""
 
 
 class Verified(Struct, frozen=True):

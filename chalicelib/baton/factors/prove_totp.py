@@ -65,7 +65,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
         repetition, this is ``now`` or the end of the code's time step, whichever is earlier.
 
         - ``device``: the name of a device that has a limit of its own (`rate_limits.proved_device`).
-        - ``remember``: the write that uses the code also stores the device in ``remember`` as remembered.
+        - ``remember``: if given, the write that uses the code also remembers the device with the id ``remember.key``.
         - ``effect``: what the code is used for, such as ``login``. The client chooses the attempt. Without ``effect``,
           a client could send one attempt with many operations, and use one code for all of them.
 

@@ -92,7 +92,7 @@ class ManageRestoreKey(Struct, frozen=True, kw_only=True):
         return creation_options(challenge, user, party, restore=True)
 
     def keep(self, caller: Caller, credential: Mapping[str, Any]) -> None:
-        """Store the restore key that the platform made, in place of an earlier key. A repetition is safe.
+        """Store the restore key that the platform made, in place of an earlier restore key. A repetition is safe.
 
         Raises:
             InvalidPasskey, ChallengeInvalid: the ``credential`` or its challenge is not valid.

@@ -9,7 +9,7 @@ _LATE = f"the login is older than {KEEP_S} seconds"
 
 
 class KeepRestoreKeyShape(Body):
-    """``PUT /me/restore-key``. The same login must have fetched the options."""
+    """``PUT /me/restore-key``. ``credential`` is the platform's answer to options that the same login fetched."""
 
     credential: Credential
 

@@ -29,7 +29,7 @@ class OperationShape(Body):
 
 
 class IdentityShape(Body):
-    """An id_token of a provider that ``step_up_required`` lists. The nonce of the token covers the operation."""
+    """An id_token of a provider that ``step_up_required`` lists. Its nonce derives from the operation."""
 
     provider: ProviderName
     id_token: IdToken
@@ -38,8 +38,9 @@ class IdentityShape(Body):
 class StepUpShape(Body):
     """``POST /step-up``. The error ``step_up_required`` lists the factors to send.
 
-    Send all factors in its member ``factors``, or one factor in its member ``instead``. A ``passkey`` signs options
-    of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or with ``totp``.
+    Send all factors that the error's member ``factors`` lists, or one factor that its member ``instead`` lists. A
+    ``passkey`` signs options of ``POST /step-up/options`` for the same operation. An ``identity`` is sent alone, or
+    with ``totp``.
     """
 
     operation: OperationShape
@@ -56,14 +57,17 @@ class StepUpOptionsShape(Body):
 
 
 class ConfirmShape(Body):
-    """``POST /me/factors/totp/confirm``. ``enrolment`` is from ``POST /me/factors/totp``, ``totp`` the first code."""
+    """``POST /me/factors/totp/confirm``: enrol an authenticator app.
+
+    ``enrolment`` is from the answer of ``POST /me/factors/totp``. ``totp`` is the first code of the app.
+    """
 
     enrolment: TicketText
     totp: TotpCode
 
 
 class SwitchShape(Body):
-    """``PUT /me/second-factor``. ``on``: every login of the account needs a second factor."""
+    """``PUT /me/second-factor``. ``on``: each login needs a second factor, except on a remembered device."""
 
     on: bool
 

@@ -18,9 +18,9 @@ A device is remembered if all of these conditions hold:
 
 1. The device is bound to a key.
 2. The key proved a second factor at most ``remember_days`` ago, and not before the not-before time.
-3. The account has a login of the key that was not restored from another phone. This login is active, or ended for a
+3. The account has a login with this key. This login was not restored from another phone. It is active, or ended for a
 reason in ``HARMLESS_ENDS``.
-4. Since the key proved the factor, no login of the key has ended for any other reason, such as a reuse.
+4. Since the key proved the factor, no login with this key has ended for any other reason, such as a reuse.
 """
 
 from collections.abc import Callable, Mapping
@@ -146,8 +146,8 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
       to a thief.
     - The bindings of all HMAC devices are equal. So for an HMAC device, only the login ``lineage`` counts.
 
-    ``lineage``: the device's present login or, during a login, its last login. ``None``: the device has proved no
-    such login.
+    ``lineage``: the device's present login or, during a login, its last login. ``None``: the device did not sign with
+    an HMAC secret of the account.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding

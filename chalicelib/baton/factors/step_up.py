@@ -91,7 +91,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
         passkey: Mapping[str, Any] | None = None,
         identity: PresentedIdentity | None = None,
     ) -> Grant:
-        """Return a grant of the level that the given factors prove together.
+        """Return a grant of the assurance level that the given factors prove together.
 
         A wrong password counts as a failed login on this device. A wrong code counts in the limits of `ProveTotp`.
         Raises ``Malformed`` for no factor, for more than two, or for an identity with a password or a passkey. Also
@@ -186,7 +186,7 @@ class IssueStepUpGrant(Struct, frozen=True, kw_only=True):
 
 
 def _bound_to(caller: Caller, operation: Operation, credentials_version: int) -> dict[str, Any]:
-    """Return the members of the challenge of a step-up: the authenticator signs this operation of this login."""
+    """Return the members of `Challenge` that bind a step-up to this login, operation and credentials version."""
     return {
         "account": caller.account,
         "lineage": caller.device_id,

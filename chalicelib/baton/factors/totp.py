@@ -26,7 +26,7 @@ def code_at(secret: bytes, step: int) -> str:
     """Return the code of a time step. ``secret`` has 20 bytes if Baton made it, at least 10 if it was imported."""
     from cryptography.hazmat.primitives.twofactor.totp import TOTP  # noqa: PLC0415 - cold start
 
-    # SHA-1 is the hash of RFC 6238 that apps support. HMAC does not need its collision resistance (RFC 6194 3.3).
+    # SHA-1 is the hash of RFC 6238 that apps support. HMAC needs no collision resistance (RFC 6194 3.3).
     totp = TOTP(secret, TOTP_DIGITS, SHA1(), TOTP_STEP_S, enforce_key_length=False)  # noqa: S303 # nosec B303 - the reason is above
     return totp.generate(step * TOTP_STEP_S).decode()
 

@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Assertion(Struct, frozen=True):
-    """The parts of an assertion, decoded and not verified. ``user_handle`` is missing if the authenticator has none."""
+    """The parts of an assertion, decoded and not verified. ``user_handle``: ``None`` if the client sent none."""
 
     credential_id: bytes
     client_data: ClientData
@@ -74,7 +74,7 @@ class Asserted(Struct, frozen=True):
 
 
 class Registered(Struct, frozen=True):
-    """A verified new passkey. ``public_key`` is a COSE key, ``aaguid`` the model of the authenticator, or zeros."""
+    """A verified new passkey. ``public_key``: a COSE key. ``aaguid``: the model of the authenticator, or zeros."""
 
     credential_id: bytes
     public_key: bytes
@@ -279,7 +279,7 @@ def _attested(registration: Registration) -> tuple[_AuthenticatorData, bytes]:
 
 
 def _authenticator_data(value: bytes, *, attested: bool) -> _AuthenticatorData:
-    """Read authenticator data (section 6.1). Raises ``ValueError``, also if bytes follow the data."""
+    """Read authenticator data (WebAuthn Level 3, 6.1). Raises ``ValueError``, also if bytes follow the data."""
     if len(value) < _FIXED:
         raise ValueError(f"fewer than {_FIXED} bytes")
     flags, counter, end = value[32], int.from_bytes(value[33:_FIXED], "big"), _FIXED

@@ -1,8 +1,8 @@
 """Two calls to Apple: trade an authorization code for a refresh token, and revoke a refresh token.
 
 Sources: developer.apple.com, "Generate and validate tokens" and "Revoke tokens" of the Sign in with Apple REST API, and
-TN3194. Each call authenticates with a client secret: a JWT of five minutes, signed with the key of the developer team
-at Apple (ES256).
+TN3194. Each call authenticates with a client secret: a JWT that expires after five minutes. Baton signs this JWT with
+the private key that Apple issued to the developer team (ES256).
 """
 
 import json
@@ -85,8 +85,9 @@ class Apple(Struct, frozen=True, kw_only=True):
     def trade(self, code: str, client: AppleClient, *, sub: str, now: int) -> str:
         """Return the refresh token for an authorization code. A code works once. Raises ``NotDone``.
 
-        A code of another person than ``sub``, or of another app, also raises ``NotDone``. Otherwise, the deletion of
-        this account could revoke the consent of that person.
+        A code of another person than ``sub``, or of another app, also raises ``NotDone``. Otherwise, Baton would store
+        the other person's token for the account of ``sub``. The deletion of this account would then revoke the consent
+        of the other person.
         """
         answer = self._ask("/auth/token", {"grant_type": "authorization_code", "code": code}, client, now=now)
         try:
@@ -103,7 +104,7 @@ class Apple(Struct, frozen=True, kw_only=True):
         return traded.refresh_token
 
     def revoke(self, refresh_token: str, client: AppleClient, *, now: int) -> None:
-        """Revoke a refresh token, and the consent of its person. Raises ``NotDone``.
+        """Revoke a refresh token, and the consent that the person gave to the app. Raises ``NotDone``.
 
         The call also succeeds if Apple has revoked the token already (``invalid_grant``).
         """

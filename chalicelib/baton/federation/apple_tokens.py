@@ -1,7 +1,7 @@
 """Refresh tokens of Apple: received after a login, and revoked after the identity is removed (TN3194).
 
-After a login, Baton trades Apple's authorization code for a refresh token. If the trade or the revocation fails, the
-answer of the request does not change.
+Baton trades Apple's authorization code for a refresh token after a login, and after an identity is linked. If the
+trade or the revocation fails, the answer of the request does not change.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Log in, or sign up, with an identity at a provider. The request can be repeated with the same attempt.
 
-Provider and subject identify an identity. An identity is never found, merged or moved by an e-mail address.
+Provider, issuer and subject identify an identity. An identity is never found, merged or moved by an e-mail address.
 """
 
 from collections.abc import Callable

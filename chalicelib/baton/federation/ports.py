@@ -99,7 +99,7 @@ class Identities(Protocol):
         """Store that a fetch of a provider's keys begins now. ``Refused``: another fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched now, unless the stored set is as new or newer.
+        """Store a key set that was fetched at ``now``, unless the stored set was fetched at ``now`` or later.
 
         Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced.
         """

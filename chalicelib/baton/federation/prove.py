@@ -47,7 +47,10 @@ class ProveIdentity(Struct, frozen=True, kw_only=True):
         now: int,
         judge: Callable[[Proved], None] = lambda _: None,
     ) -> Proved:
-        """Return the person that the id_token proves. ``judge`` may raise ``IdTokenRefused`` for a genuine token.
+        """Return the person that the id_token proves.
+
+        ``judge`` is one more check by the caller. Baton calls it with the person of a verified token. If ``judge``
+        raises ``IdTokenRefused``, the token is refused.
 
         Raises:
             IdentityTokenInvalid: a check refused the token.

@@ -61,7 +61,9 @@ class ProviderKeys(Struct, kw_only=True):
     _held: dict[int, _Held] = msgspec.field(default_factory=dict)
 
     def __call__(self, provider: Provider, kid: str, *, now: int) -> KeySet:
-        """Return the keys of a provider. If no key has the id ``kid``, the keys are less than a minute old.
+        """Return the keys of a provider.
+
+        If no returned key has the id ``kid``, Baton fetched the returned keys less than a minute ago.
 
         Raises ``Unavailable`` in two cases:
 
@@ -111,7 +113,11 @@ class ProviderKeys(Struct, kw_only=True):
         return held
 
     def _unsealed(self, provider: Provider, sealed: bytes, *, now: int) -> _Held | None:
-        """Decrypt the stored key set. ``None``: the set is missing or altered, or the ring no longer has its root."""
+        """Decrypt the stored key set.
+
+        Return ``None`` if the set is missing, altered or bound to an earlier ``jwks_uri``. Also return ``None`` if the
+        key ring no longer has the root secret with which the set was encrypted.
+        """
         if not sealed:
             return None
         try:

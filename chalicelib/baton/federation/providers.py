@@ -201,7 +201,12 @@ def _url_problems(row: Mapping[str, Any], kind: str, *, development: bool) -> It
 
 
 def _audience_problems(audiences: object, clients: Collection[str], *, development: bool) -> Iterator[str]:
-    """Check the audiences. One file serves several registries, so a client of the file may be missing in a registry."""
+    """Yield each problem of ``audiences``, the table of a provider that maps client ids to accepted values of ``aud``.
+
+    ``clients``: the client ids in the client registry. At least one client id of the table must be in ``clients``,
+    except in development. Other client ids of the table need no row in this registry, because several client registries
+    can share the file ``providers.toml``.
+    """
     if not (isinstance(audiences, dict) and audiences and all(map(_are_words, audiences.values()))):
         yield 'audiences is a table of lists of texts, such as { mobile = ["…"] }'
     elif audiences != {"any": ["any"]} and not development and audiences.keys().isdisjoint(clients):

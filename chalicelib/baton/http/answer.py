@@ -55,7 +55,7 @@ class _Text(Response):
     """
 
     def to_dict(self, binary_types: list[str] | None = None) -> dict[str, Any]:
-        """Return the response of the Lambda function."""
+        """Return the response in the form that a Lambda function returns to API Gateway."""
         del binary_types
         return super().to_dict()
 

@@ -45,7 +45,7 @@ class Dispatch(Struct, kw_only=True):
     origin_secret: Secret | None = None
     """The secret that a CDN in front of the API sends."""
     development: bool = False
-    """Show tracebacks on the terminal."""
+    """Whether this is a development server: it prints tracebacks, and accepts requests over plain http."""
     resource_metadata: str = ""
     """The URL of ``/.well-known/oauth-protected-resource``, which each ``Bearer`` challenge names (RFC 9728 5.1)."""
     begin: Callable[[], None] = lambda: None

@@ -67,7 +67,10 @@ def _fits(member: object, annotation: Any, *, strict: bool) -> bool:  # noqa: AN
 
 
 def _number_of(text: str, kinds: list[inspect.Type]) -> object:
-    """Convert a text for a field that takes numbers, so that the error can name the violated limit."""
+    """Return the number in a text, if the field takes numbers. In any other case, return the text unchanged.
+
+    With the number, the error can name the violated limit.
+    """
     for kind, number in ((inspect.IntType, int), (inspect.FloatType, float)):
         if any(isinstance(one, kind) for one in kinds):
             try:

@@ -1,7 +1,7 @@
 """Run a view exactly once for an ``Idempotency-Key``, and return its stored answer to each later request with the key.
 
-The rules and their table are in ``proof/once_rules.py``. This module does not use Chalice: it takes a function that
-runs the view, and returns an answer as it is sent.
+The rules and their table are in ``proof/once_rules.py``. This module does not use Chalice: ``RunOnce.run`` takes a
+function that runs the view, and returns a ``RenderedAnswer``.
 
 A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming the nonce. The order of the checks:
 
@@ -9,11 +9,11 @@ A signed route with ``once=True`` calls ``RunOnce.run`` in place of consuming th
    signature that does not cover ``Idempotency-Key``, so this module does not check the coverage.
 2. Read the account state. Check scope, role and ``acr``. If the route has ``step_up=``, a request without
    ``Baton-Grant`` is refused here (401 ``step_up_required``), even if it repeats an earlier request.
-3. ``RunOnce.run``: claim the key. A replay returns here, and consumes neither nonce nor grant.
+3. ``RunOnce.run``: claim the key. If an answer is stored, return it here, and do not consume the grant.
 4. Within ``view``: consume the grant, then run the view of the route. A refused grant releases the key.
 
-``http/signed.py`` implements this order. If a route has no ``once`` and takes no attempt, a request with the key is
-refused in step 1, after the signature is verified.
+``http/signed.py`` implements this order. If a route has no ``once`` and takes no attempt, a state-changing request with
+the key is refused in step 1, after the signature is verified.
 """
 
 import contextlib

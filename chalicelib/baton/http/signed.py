@@ -99,7 +99,7 @@ class Views(Struct, frozen=True):
         return self.dispatch.view(run, spec, view)
 
     def _delivered(self, spec: RouteSpec, message: Message, answer: object) -> Response:
-        """Make the response of a view without login. Put the tokens of a cookie client into cookies.
+        """Make the response of a view that needs no login. Put the tokens of a cookie client into cookies.
 
         The routes of OAuth refuse the tokens of cookie clients, so their answers never have such tokens.
         """
@@ -249,9 +249,9 @@ def _presents_session(message: Message) -> bool:
 
 
 def _to_login(spec: RouteSpec, message: Message, refusal: errors.Refusal) -> Response:
-    """Redirect a browser that opens a page to the login page of the route. The answer sets the cookies of the refusal.
+    """Redirect to the login page of the route, if a browser opens the route as a page. Set the cookies of the refusal.
 
-    A GET without ``Sec-Fetch-Mode`` gets the same answer. Any other request or route gets the refusal.
+    A GET without ``Sec-Fetch-Mode`` is redirected too. Otherwise, or if the route has no login page, raise ``refusal``.
 
     When a person follows a link from another site, the browser does not renew the proof of its key. So instead of the
     login page, the browser gets a page that reloads itself. For the reload, the browser renews the proof.

@@ -1,4 +1,4 @@
-"""The source of a request behind a CDN. All requests come from the CDN, so the CDN names the address of the viewer."""
+"""The source of a request behind a CDN. All requests come from the CDN, which sends the address of the client."""
 
 import hmac
 from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ PASSWORD_ON_REMEMBERED_KEY: Final = Assurance(acr="aal2", amr=("pwd", "pop", "mf
 RESTORED: Final = Assurance(acr="0", amr=("pop",))
 """A login restored on a new phone. The phone proved the restore key, and no person proved anything."""
 TOTP_ALONE: Final = Assurance(acr="aal1", amr=("otp",))
-"""For a step-up only. A thief of the phone has the authenticator app too, so a code never replaces the password."""
+"""For a step-up only. A code of an authenticator app never replaces the password: a thief of the phone has the app."""
 
 PROVIDER: Final = Assurance(acr="aal1", amr=("fed",))
 """An identity provider (`federation`), without a second factor. It has the same level as a password alone."""

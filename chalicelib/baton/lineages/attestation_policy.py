@@ -1,4 +1,4 @@
-"""The attestation rules of a client: read them from its row in the client registry. No I/O."""
+"""The attestation rules of a client, and the function that reads them from the client registry. No I/O."""
 
 import re
 from collections.abc import Iterator

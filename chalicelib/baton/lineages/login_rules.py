@@ -24,7 +24,7 @@ _VOID = frozenset({EndReason.PASSWORD_CHANGED, EndReason.PASSWORD_RESET, EndReas
 
 
 def has_device(account_state: AccountState, binding: Binding, *, proved: LineageId | None) -> bool:
-    """Check whether the account has, or had, a login of this device.
+    """Check whether the account state has a lineage of this device, live or ended.
 
     - ``binding``: if this is a key, it identifies the device.
     - ``proved``: the lineage whose HMAC secret signed the login request. This secret identifies the device.

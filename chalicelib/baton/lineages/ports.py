@@ -1,4 +1,4 @@
-"""The port of the store of account states. Each method is one atomic write and returns its result."""
+"""The port of the store of account states. Each method that writes makes one atomic write, and returns its result."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -127,12 +127,12 @@ class LineageStore(Protocol):
         """
 
     def liveness_condition(self, actor: Actor, *, roles: frozenset[int] | None, now: int) -> dict[str, object]:
-        """Build an element of ``TransactItems`` that fails unless `rules.may_act` permits the actor to write.
+        """Build an element of ``TransactItems`` that succeeds only if `rules.may_act` permits the actor to write.
 
         A view adds the element to its own transaction. The element has the form of boto3's low-level client.
 
         ``roles``: all roles of the account, as they were read. If the account has other roles at the time of the
-        transaction, the element fails too, even if the route does not require the changed role. ``None``: the route
+        transaction, the element fails, even if the route does not require the changed role. ``None``: the route
         requires no role, and a change of roles has no effect.
 
         Raises:

@@ -22,7 +22,7 @@ _APPLE_MEMBERS: Final = ("app_ids", "environments", "categories")
 _ANDROID_MEMBERS: Final = ("packages", "security", "boot", "boot_keys")
 _MEMBERS: Final = {"rp_id", "rp_name", "origins", "enroll_url", "manage_url"}
 _SECOND_LEVEL_CHARACTERS_MAX: Final = 3
-"""The longest second level of a public suffix such as ``co.uk`` or ``com.cn``, in characters."""
+"""The maximum length of the second level of a public suffix, such as ``co`` in ``co.uk``, in characters."""
 
 
 class RelyingParty(Struct, frozen=True):

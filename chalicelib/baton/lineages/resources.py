@@ -78,6 +78,7 @@ def read_resources(
 
     - ``clients``: the ids of the registered clients.
     - ``own``: the audiences of Baton's own tokens.
+    - ``development``: an identifier may begin with ``http://``, and the registry need not have any of the clients.
     - ``file``: the file name in error messages.
     """
     try:
@@ -130,7 +131,11 @@ def _problems(
 
 
 def _list_problems(row: Mapping[str, object], clients: Collection[str], *, development: bool) -> Iterator[str]:
-    """Check scopes and clients. One file serves several registries, so a registry may lack some of the clients."""
+    """List the problems of ``scopes`` and ``clients``.
+
+    Outside development, at least one of ``clients`` must be in the registry. The registry need not have all of them,
+    because several registries share the file.
+    """
     for member in ("scopes", "clients"):
         words = row.get(member, ["any"])
         if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):

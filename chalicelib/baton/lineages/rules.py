@@ -6,13 +6,13 @@ An exchange presents generation p of a lineage whose current generation is g (do
 |---|---|---|
 | the lineage has ended, or the token does not belong to it | any | ``Inactive`` (E4) |
 | p = g | any | ``Current`` (E5): the exchange may happen |
-| p = g - 1 | the stored attempt | ``Retry`` (E6): the same child again |
-| p = g - 2 to g - 4 | the stored attempt | ``Superseded`` (E7): the login does not end |
+| p = g - 1 | the attempt that exchanged p | ``Retry`` (E6): the same child again |
+| p = g - 2 to g - 4 | the attempt that exchanged p | ``Superseded`` (E7): the login does not end |
 | p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): a sign of theft, the login ends |
-| p > g | any | ``Ahead`` (E9): the table was rolled back, or a key leaked |
+| p > g | any | ``Ahead`` (E9): the DynamoDB table was rolled back, or a key leaked |
 
-Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the first two rows of this table
-as one DynamoDB condition. If that condition fails, the store calls ``judge`` with the item that DynamoDB returned.
+Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the condition for ``Current``, as
+a DynamoDB expression. If the condition is false, the store calls ``judge`` with the item that DynamoDB returned.
 """
 
 import hashlib
@@ -65,9 +65,9 @@ class Superseded(Struct, frozen=True):
 
 
 class Reused(Struct, frozen=True):
-    """E8: the client presented an exchanged generation with another attempt, or its attempt is no longer stored.
+    """E8: the client presented an exchanged generation, but not with the stored attempt of its exchange.
 
-    ``lineage`` is the stored lineage.
+    Baton stores the attempts of the last four exchanges only. ``lineage`` is the stored lineage.
     """
 
     lineage: Lineage
@@ -90,7 +90,7 @@ Verdict = Current | Retry | Superseded | Reused | Ahead | Inactive
 
 
 class Exchanged(Struct, frozen=True):
-    """E5, done: ``lineage`` is the lineage after the write, and its current generation is the child.
+    """The result of an exchange (E5): ``lineage`` is the lineage after the write. Its current generation is the child.
 
     ``rights`` are the rights of the account at the time of the write.
     """
@@ -126,7 +126,7 @@ def judge(
 def active_lineage(
     account_state: AccountState | None, presented: PresentedToken, *, now: int, not_before: int, idle_s: int
 ) -> Lineage | Inactive:
-    """Return the presented lineage if it is active, otherwise ``Inactive`` (E4)."""
+    """Return the presented lineage if it is active and matches the token, otherwise ``Inactive`` (E4)."""
     lineage = account_state.lineages.get(presented.lineage) if account_state else None
     if account_state is None or lineage is None:
         return Inactive()
@@ -138,7 +138,7 @@ def active_lineage(
     if lineage.client != presented.client or lineage.binding != presented.binding:
         return Inactive()
     if presented.issued_at < lineage.auth_time:
-        # The token is of a removed login. A repetition of the login request began the stored login with the same id.
+        # Baton removed the login of the token. Then a repeated login request began the stored login with the same id.
         return Inactive()
     return lineage
 
@@ -166,10 +166,11 @@ def ended_of(
 
 
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
-    """Return the end of the app's login that handed this lineage over. ``None``: no handover, or that login is live.
+    """Return the end of the app's login, if an app handed ``lineage`` over to a browser.
 
-    If the app's login is missing, or its id belongs to a later login, the app's login was removed. Then the result has
-    the time of the last use of this lineage. The app's idle limit is not checked: this lineage expires first.
+    ``None``: no app did so, or the app's login is live. Baton has removed the app's login if no stored login has its
+    id, or if the login with its id began after ``lineage``. Then the result has the time of the last use of
+    ``lineage``. The idle limit of the app's login is not checked, because ``lineage`` expires before it is reached.
     """
     if lineage.app is None:
         return None
@@ -201,8 +202,8 @@ class Active(Struct, frozen=True):
 def proved_login(account_state: AccountState, lineage: Lineage) -> Lineage:
     """Return the lineage, or the login of the app if a handover made the lineage.
 
-    Login time and rate limits must come from the returned login, because a handover proves no factor. A thief with the
-    token of the app can repeat the handover.
+    A caller must take login time and rate limits from the returned login. A handover proves no factor, and a thief with
+    the token of the app can repeat the handover.
     """
     return lineage if lineage.app is None else account_state.lineages[lineage.app]
 

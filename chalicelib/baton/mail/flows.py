@@ -28,7 +28,7 @@ from chalicelib.baton.tokens.presented import RequestVerifier
 
 
 class MailFlows(Struct, frozen=True, kw_only=True):
-    """The parts of the flows of mail. ``enabled``: the deployment sends mails.
+    """The factory of the mail flows and their routes. ``enabled``: the deployment sends mails.
 
     ``claims_from`` (seconds since the epoch): accounts that were created earlier are from a time without mail. A reset
     never claims such an account: the account keeps its identities, roles and attributes.

@@ -1,9 +1,10 @@
 """Links in mails: an encrypted ticket behind ``#``, which reaches the app or a script, but no log of a server.
 
-1. The link of a code opens the app: ``https://{link_host}/baton/reset#t=ml...``. It needs ``link_host`` in the client
-   registry. The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``. With ``#n=`` in place of
-   ``#t=``, the same page describes and runs the link "this was not me".
-2. Both hosts are settings. No header of a request changes a link.
+1. The link in a mail with a code for ``reset`` or ``verify`` opens the app, such as
+   ``https://{link_host}/baton/reset#t=ml...``. The mail has this link only if the client registry has ``link_host``.
+   The link of an undo opens Baton's own page: ``{issuer}/mail/action#t=ml...``. The link "this was not me" opens the
+   same page, with ``#n=`` in place of ``#t=``.
+2. ``link_host`` and ``issuer`` come from the configuration. No header of a request changes a link.
 3. A ``GET`` of a link changes nothing, so programs that open each link of a mail do no harm.
 """
 

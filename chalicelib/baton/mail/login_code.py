@@ -28,9 +28,12 @@ from chalicelib.baton.policy import (
 )
 
 _TRIES_MAX = MAIL_SESSIONS_MAX * MAIL_CODE_TRIES_MAX
-"""The maximum number of tries of a device in six hours: its five mails allow five tries each."""
+"""The maximum number of tries in six hours, for one known device of an account, or for all other devices together.
+
+This is five tries for each of at most five mails.
+"""
 _TRIES_OF_DEVICES_MAX = MAIL_SESSIONS_PER_ADDRESS_MAX * MAIL_CODE_TRIES_MAX
-"""The maximum number of tries of all known devices together: their twenty mails allow five tries each."""
+"""The maximum number of tries in six hours, for all known devices together: five tries for each of at most 20 mails."""
 
 
 class LoginCodesByMail(Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class LoginCodesByMail(Struct, frozen=True, kw_only=True):
     def check(self, user: User, account_state: AccountState, session: OpenSession, typed: str, *, now: int) -> None:
         """Count the try against the limits of the session and of the devices. Then compare the code."""
         device = known_device(_wanted(user, account_state, session))
-        index = session.ring.email_index(user.email)  # an account can be deleted and made again
+        index = session.ring.email_index(user.email)  # an account that is made again has a new id, but the same index
         self._count(f"{user.account}:{device}" if device else f"{index}:unknown", limit=_TRIES_MAX, now=now)
         if device:
             self._count(f"{index}:devices", limit=_TRIES_OF_DEVICES_MAX, now=now)

@@ -139,8 +139,8 @@ class ConfirmNewAddress(Struct, frozen=True, kw_only=True):
 def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple[KeptAddress, ...]:
     """Return the old addresses that the account keeps after a change, the oldest first.
 
-    After a return to an old address, no undo restores a later address, because a later address may be the address of a
-    thief.
+    ``returns``: an undo may restore the address that this change replaces. After a return to an old address, no undo
+    restores a later address, because a later address may be the address of a thief.
 
     Raises ``TooManyRequests`` if there are too many old addresses.
     """

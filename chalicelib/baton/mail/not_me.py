@@ -44,7 +44,7 @@ def is_unproved(user: User, *, claims_from: int) -> bool:
 
 
 class DeleteUnproved(Struct, frozen=True, kw_only=True):
-    """Delete the account whose verification mail reached the wrong person."""
+    """Delete an account with an unproved address, by the link "this was not me" in a mail to this address."""
 
     clock: Clock
     users: MailUsers

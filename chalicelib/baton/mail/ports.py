@@ -46,10 +46,10 @@ class Outbox(Protocol):
 class Suppression(Struct, frozen=True, kw_only=True):
     """Why an address gets no mails.
 
-    ``why``: ``bounce`` if a mail to the address bounced permanently, or if Apple's relay no longer forwards its mails.
-    ``complaint`` if the owner of the address reported a mail as spam.
-    ``at`` and ``until`` are Unix times, in seconds. For a complaint, ``until`` is ``None``: the suppression lasts until
-    an operator lifts it.
+    - ``why`` is ``bounce`` if a mail to the address bounced permanently, or if Apple's relay no longer forwards mails
+      to the address. ``why`` is ``complaint`` if the owner of the address reported a mail as spam.
+    - ``at`` and ``until`` are Unix times, in seconds. For a complaint, ``until`` is ``None``: the suppression lasts
+      until an operator lifts it.
     """
 
     why: Literal["bounce", "complaint"]

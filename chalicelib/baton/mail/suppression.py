@@ -129,8 +129,8 @@ class TakeFeedback(Struct, frozen=True, kw_only=True):
     def _read(self, message: str) -> tuple[Literal["bounce", "complaint"], str]:
         """Return the kind of the report, and the address that the mail was sent to. Raises ``Ignored``.
 
-        The address comes from the mail and not from the report. If a mailbox forwards its mails, the report has another
-        address.
+        The address is the recipient to which Baton sent the mail (``mail.destination``). A report can also name the
+        recipient that bounced or complained. If a mailbox forwards its mails, this is another address.
         """
         if len(message) > MAIL_FEEDBACK_BYTES_MAX:
             raise Ignored("too long")

@@ -59,8 +59,8 @@ _FOLDERS: Final = [Path(__file__).parents[2] / "texts", _DEFAULTS]
 
 _MANY_BLANK_LINES: Final = re.compile(r"\n{3,}")
 _IN_LINKS: Final = re.compile(r"[/\\@:<>\u3002\uff0e\uff61\u2024\uff20\uff1a\uff0f]|\.(?=\w)(?!\d)")
-"""Characters that mail programs build a link from, and the other full stops and wide forms that UTS 46 and NFKC map to
-them. The dot of ``15.2`` does not match, the dot of ``example.com`` does."""
+"""Characters from which mail programs build a link. Other full stops and fullwidth forms also match, because UTS 46 and
+NFKC map them to such characters. The dot of ``example.com`` matches. The dot of ``15.2`` does not match."""
 
 
 def render(

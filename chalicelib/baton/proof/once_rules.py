@@ -9,13 +9,13 @@ creates a key for each operation, stores the key, and sends it as ``Idempotency-
 3. The *mark* is 16 random bytes that Baton makes for one request. Every later write for this request has the condition
    that the stored mark is still this mark. So if another request takes the call over, a late write changes nothing.
 4. Lambda stops a run within ``ONCE_RUN_MAX_S``. So a running call that is older will never have an answer.
-5. Only the author of a view can know whether a stopped run took effect. Therefore ``retry_safe`` of the route decides
-   whether such a call runs again.
+5. Baton cannot find out whether a stopped run took effect. So the author of the view sets ``retry_safe`` if a second
+   run does no harm. Only then does such a call run again.
 
 | the next request finds | verdict | answer |
 |---|---|---|
 | no call, an expired call, or its own mark | ``Claimed`` | the view runs |
-| another digest | ``Reused`` | 422 ``idempotency_key_reused`` |
+| a call with another path, query or body | ``Reused`` | 422 ``idempotency_key_reused`` |
 | a stored answer | ``Replay`` | the same answer |
 | a running call younger than ``ONCE_RUN_MAX_S`` | ``InProgress`` | 409 ``in_progress`` |
 | an older running call, ``retry_safe`` | ``TakeOver`` | the view runs again, for one request |
@@ -47,6 +47,7 @@ MARK_BYTES = 16
 class OnceCall(Struct, frozen=True):
     """A call as it is stored.
 
+    - ``digest``: the result of `request_digest` for the request that claimed the call.
     - ``started``, ``expires_at``: in seconds since the epoch.
     - ``mark``: the mark of the last request that claimed the call or took it over.
     - ``answer``: the encrypted answer, or ``None`` while the call is running.

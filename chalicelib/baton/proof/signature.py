@@ -287,8 +287,8 @@ def check_digest(message: Message) -> None:
     """Compare ``Content-Digest`` with the body (RFC 9530 section 2). A request without this header passes.
 
     Raises:
-        InvalidDigest: the header is not a dictionary, or has no sha-256 and no sha-512 digest, or one of these digests
-            does not match the body.
+        InvalidDigest: the header is not a dictionary, it has neither a sha-256 nor a sha-512 digest, or one of these
+            digests does not match the body.
 
     """
     if "content-digest" not in message.fields:

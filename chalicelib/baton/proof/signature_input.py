@@ -54,7 +54,7 @@ BATON = Profile(
     ("created", "keyid", "nonce"),
 )
 HTTPSIG = Profile("httpsig-oauth", {"created": int, "expires": int, "nonce": str, "tag": str}, ("created", "nonce"))
-"""The token decides the key and the algorithm. A signature with ``keyid`` or ``alg`` is refused."""
+"""The access token decides the key and the algorithm. So a signature with ``keyid`` or ``alg`` is refused."""
 
 
 class SignatureInput(Struct, frozen=True):
@@ -265,7 +265,7 @@ def _unreadable(message: Message, field: str, error: NotStructured, write: str) 
 
 
 def _has_tag(parameters: Mapping[str, object], tag: str) -> bool:
-    """Check for the tag. A tag that is a token and not a string counts too: ``find_input`` then refuses its type."""
+    """Check whether the parameters have this tag. A tag of the type ``Token`` counts too: ``find_input`` refuses it."""
     return parameters.get("tag") in {tag, Token(tag)}
 
 

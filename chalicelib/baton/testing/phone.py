@@ -47,7 +47,7 @@ class Reply:
     body: bytes
 
     def __repr__(self) -> str:
-        """Show status, code and detail of a refusal. Show only the status of a success: the body may have a token."""
+        """Show status, code and detail of a refusal, but only the status of a success: its body may have a token."""
         if not self.code:
             return f"<Reply {self.status}>"
         return f"<Reply {self.status} {self.code}: {self.json.get('detail') or self.json.get('error_description')}>"
@@ -83,14 +83,14 @@ class Session:
     key: EllipticCurvePrivateKey | bytes | None = field(default=None, repr=False)
     expires_at: int = 0
     attempt: str = field(default="", repr=False)
-    """The attempt of the next exchange. It is stored with the token."""
+    """The attempt of the next exchange. The phone stores this attempt together with the tokens."""
 
 
 class Phone:
     """A phone that is logged in. ``World.phone`` makes it.
 
-    Before a call, the phone exchanges a token that has expired or expires within ``EARLY_S``. It repeats an exchange
-    after a lost answer or a 503. ``request`` describes when the phone repeats a call.
+    Before a call, the phone exchanges a token that has expired or expires within ``EARLY_S``. The phone repeats an
+    exchange after a lost answer or a 503. ``request`` describes when the phone repeats a call.
     """
 
     def __init__(self, send: Send, clock: Clock, *, authority: str, prefix: str, session: Session) -> None:

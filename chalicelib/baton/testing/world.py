@@ -115,8 +115,8 @@ class World:
             email: the address of the account. The first phone with this address registers the account, and each later
                 phone logs in. Default: a new address, so a new account.
             client_id: the client, a row of the registry.
-            key: the private key of the device, such as ``Phone.key`` of another phone. Default: a new P-256 key. With
-                another ``binding``, this argument is ignored.
+            key: the private key of the device, such as ``Phone.key`` of another phone. Default: a new P-256 key. If
+                ``binding`` is not ``key``, this argument is ignored.
             binding: what the login is bound to: a ``key``, an ``hmac`` secret of the server, or ``none``.
             password: the password of the account.
 

@@ -40,7 +40,10 @@ _ANY = RouteSpec()
 
 
 class VerifiedCall(Struct, frozen=True):
-    """A call with a verified token and signature. The login may have ended: ``authorize`` checks this."""
+    """A call with a verified token and, for a bound token, a verified signature.
+
+    The login may have ended: ``authorize`` checks this.
+    """
 
     message: Message
     proved: VerifiedToken
@@ -63,7 +66,7 @@ class Call(Struct, frozen=True, kw_only=True):
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check the token and the signature. This method reads the database only to refresh the cached key ring.
 
-        ``bound`` refuses tokens without a binding.
+        With ``bound``, a token without a binding is refused.
         """
         now = self.clock()
         httpsig, text = presented_token(message)

@@ -37,7 +37,7 @@ class Operation(Struct, frozen=True):
 
 
 class GrantUsed(Struct, frozen=True):
-    """The used grant of this call: when (seconds since the epoch) and how the person proved the factor again."""
+    """The proof behind a step-up grant: when (seconds since the epoch) and how the person proved a factor again."""
 
     at: int
     assurance: Assurance
@@ -66,7 +66,7 @@ class Caller(Struct, kw_only=True, eq=False):
       left out.
     - ``bound``: whether the login is bound to a key or to an HMAC secret.
     - ``auth_time`` (seconds since the epoch), ``acr``, ``amr``: when and how the person logged in.
-    - ``stepped_up``: the grant that this request used, if any.
+    - ``stepped_up``: the proof behind the grant that this request used, if any.
     """
 
     account: AccountId

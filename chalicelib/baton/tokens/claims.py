@@ -1,7 +1,7 @@
 """The claims that a team adds to the tokens of its deployment. No I/O.
 
-The team's function must be pure: equal arguments give equal claims. If the roles and the attributes of the account
-have not changed, a repeated exchange therefore gets the same token, byte for byte.
+A function of the team returns these claims. The function must be pure: equal arguments give equal claims. If the roles
+and the attributes of the account have not changed, a repeated exchange therefore gets the same token, byte for byte.
 """
 
 from collections.abc import Callable, Mapping

@@ -67,9 +67,11 @@ class Exchange(Struct, frozen=True, kw_only=True):
     revoke_on_wrong_key: bool = False
 
     def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
-        """Return the next tokens. A retry with the same attempt gets the same tokens.
+        """Return the next tokens.
 
-        A verdict of `rules.judge` other than ``Current`` or ``Retry`` raises an error.
+        If the mechanism exchanges tokens, a retry with the same attempt gets the same tokens. A verdict of
+        `rules.judge` other than ``Current`` or ``Retry`` raises an error. Other mechanisms do not use ``judge``: see
+        `_renew`.
         """
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)

@@ -182,7 +182,8 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
         Such a call needs a signature with the tag ``httpsig-oauth``. If the call also has a signature with the tag
-        ``baton``, both must verify and have the same nonce: Baton consumes only one nonce for each call.
+        ``baton``, both must verify and have the same nonce: Baton consumes only one nonce for each call. Any other call
+        must not have a signature with the tag ``httpsig-oauth``, and is verified as in `signature`.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
@@ -221,7 +222,10 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             )
 
     def _key_of(self, message: Message, proved: VerifiedToken, *, now: int) -> tuple[PublicKey | bytes, str]:
-        """Return the key of a bound token and its id. Raises ``SignatureRequired`` for an unbound token."""
+        """Return the key or HMAC secret to which a token is bound, and the id that ``keyid`` must have.
+
+        Raises ``SignatureRequired`` for an unbound token.
+        """
         token = proved.token
         match token.binding:
             case NoBinding():
@@ -254,9 +258,10 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             ) from None
 
     def last_login(self, message: Message, *, now: int) -> VerifiedSignature | None:
-        """Verify that a login is signed with the HMAC secret of the device's last login. ``None``: it is not signed.
+        """Verify that a login request is signed with the HMAC secret of the device's last login.
 
-        The ``keyid`` of the signature is the ``key_id`` in the answer of the last login.
+        Return ``None`` if the request has no signature. The ``keyid`` of the signature is the ``key_id`` in the answer
+        of the last login.
         """
         signature = read_signature(message)
         if signature is None:

@@ -15,7 +15,12 @@ class TokenExpired(InvalidToken):
 
 
 class TokenInvalid(InvalidToken):
-    """Baton did not issue this token, or the token is for another purpose (E1)."""
+    """A call has no token, or Baton did not issue the token, or the token is for another purpose (E1).
+
+    A call of an app has no token if ``Authorization`` is missing, or if its scheme is neither ``Bearer`` nor
+    ``HTTPSig``. A call of a browser has no token if the session cookie is missing. A token is for another purpose, for
+    example, if it is a refresh token and is sent on a call.
+    """
 
     code = "token_invalid"
     action = "log_in"
@@ -25,7 +30,7 @@ class TokenInvalid(InvalidToken):
 class TokenReused(InvalidToken):
     """Baton ended the login, because its token was possibly copied.
 
-    A used token was sent with another attempt, or is at least five generations old (E8). With
+    An exchanged token was sent again, with another attempt or at least five generations later (E8). With
     ``BATON_REVOKE_ON_WRONG_KEY``, Baton also returns this error if another key signed the exchange (E2).
     """
 
@@ -169,8 +174,8 @@ class UnsupportedGrantType(Refusal):
 class InvalidScope(Refusal):
     """The requested scope is larger than the scope of the login.
 
-    For a narrowed token, the requested scope may also be larger than the scope of the other server. A request for a
-    narrowed token also gets this error if ``scope`` is empty, or if login and server have no scope in common.
+    A request for a narrowed token also gets this error if ``scope`` is empty, or is larger than the scope of the other
+    server. Without ``scope``, the request gets this error if the login and the other server have no scope in common.
     """
 
     error = code = "invalid_scope"

@@ -1,9 +1,9 @@
-"""End a login whose token was possibly copied, and record the evidence for the owner.
+"""End a login whose token was possibly copied, and record the facts for the owner.
 
 Two modules call `EndReused`:
 
 - ``exchange.py``, if `judge` in ``lineages/rules.py`` returns ``Reused`` (E8). With ``BATON_REVOKE_ON_WRONG_KEY``,
-  also if the signature of an exchange names another key (E2). In this case, ``judge`` is not called.
+  it also calls `EndReused` if the signature of an exchange names another key (E2). Then ``judge`` is not called.
 - ``revoke.py``, if the token to revoke belongs to a bound login and is two or more generations old (`_is_reuse`).
 """
 

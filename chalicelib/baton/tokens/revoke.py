@@ -28,8 +28,8 @@ class Revoke(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
         """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
-        To end a bound lineage, the request must be signed with the key or HMAC secret of the lineage. A token is not
-        enough.
+        To end a bound lineage, the request must be signed with the key or HMAC secret of the lineage. The token alone
+        is not enough.
 
         An app also calls this route when it detects a copy of its device (rule 8 for clients, docs/baton/wire.md). In a
         bound login whose mechanism exchanges tokens, a token that is two or more generations old ends the login with
@@ -48,7 +48,7 @@ class Revoke(Struct, frozen=True, kw_only=True):
             account_state, proved.presented(), now=now, not_before=proved.ring.not_before, idle_s=idle_s
         )
         if isinstance(lineage, Inactive):
-            return  # the login has ended, or the token is not of this login: a leaked key could sign such a token
+            return  # the login has ended, or the token does not match the stored login (E4, exchange.md)
         if self._is_reuse(proved, lineage):
             source = source_of(message, proved.client)
             self.end_reused(proved, message, source=source, attempt="", lineage=lineage, key="own", now=now)

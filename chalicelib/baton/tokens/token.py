@@ -1,9 +1,9 @@
 """The facts of a token, which is a JWT or opaque. No I/O.
 
-Both forms are deterministic: with one key of the ring, the same token is always the same string. So a repeated exchange
-gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and (r, n - s) both
-verify. Therefore Baton never identifies a token by its string or its signature, only by its claims. ``KnownTokens`` is
-not an exception: it only remembers that a text was verified.
+Both forms are deterministic: the same facts and the same key of the ring always give the same string. So a repeated
+exchange gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and
+(r, n - s) both verify. Therefore Baton never identifies a token by its string or its signature, only by its claims.
+``KnownTokens`` is not an exception: it only remembers that a text was verified.
 """
 
 import re
@@ -38,7 +38,7 @@ class UnknownKey(TokenInvalid):
 
 
 class ConfigurationMismatch(Unavailable):
-    """A genuine token whose issuer, audience or client is not in this deployment's configuration (E1b, exchange.md).
+    """A genuine token names an issuer, audience or client that this deployment does not have (E1b, exchange.md).
 
     ``what`` is ``issuer``, ``audience`` or ``client``. This error must never end a login.
     """
@@ -111,7 +111,7 @@ class KnownTokens:
     """
 
     def __init__(self, capacity: int = KNOWN_TOKENS_MAX) -> None:
-        """Begin empty."""
+        """Begin empty, with room for ``capacity`` JWTs. When it is full, each new JWT replaces the oldest."""
         self._capacity = capacity
         self._known: tuple[Ring | None, dict[bytes, Token]] = (None, {})
 

@@ -76,7 +76,7 @@ class DevAccounts:
         )
 
     def activity(self, request: DevRequest) -> GatewayResponse:
-        """Show a page of 50 events of an account."""
+        """Show 50 events of an account: the newest, or those before the event in the query parameter ``before``."""
         self._baton()
         before = request.parameters("before").get("before", "")
         return as_json(operate(op="activity", account=request.path[1], before=before))

@@ -153,9 +153,9 @@ class Faults:
     def meet(
         self, *, method: str, route: Callable[[], str | None], phone: str | None, account: Callable[[], set[str]]
     ) -> tuple[Fault, ...]:
-        """Return the faults that apply to a request. Each of them will happen one time less.
+        """Return the faults that apply to a request, and count one use of each.
 
-        A fault that will not happen again is removed.
+        A fault is removed after its last use.
         """
         with self._lock:
             met = []

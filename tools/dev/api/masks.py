@@ -18,7 +18,7 @@ _SECRET: Final = re.compile(
     r"authorization|cookie|csrf|code|dpop|grant|handover|link|otpauth|passw|restore_key|secret|session|token|totp|uri",
     re.IGNORECASE,
 )
-"""A member, field or parameter with one of these words in its name is a secret, unless its name is in ``_PUBLIC``."""
+"""A name with one of these words names a secret, if it is not in ``_PUBLIC`` and does not end as in ``_NUMBERS``."""
 _PUBLIC: Final = frozenset(
     {
         *("token_type", "token_use", "token_endpoint", "grant_type", "error_uri", "status_code", "device_session_id"),

@@ -218,7 +218,7 @@ def _names(record: Record) -> Iterable[str]:
 def _who(seen: Seen, answer: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return the account and the login of a request. They are in the token of the request.
 
-    Without a token, the account is the account whose state was read first, and the login is in the answer.
+    Without a token, the account is the account that Baton read or registered first, and the login is in the answer.
     """
     if seen.token is not None:
         return seen.token.account, seen.token.lineage

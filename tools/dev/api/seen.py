@@ -24,8 +24,8 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 class EngineCall(Struct, gc=False):
     """One call to an AWS service.
 
-    ``verdict``: ``held`` or ``failed`` if the call has a condition, ``done`` for a call without a condition. After any
-    other error: the reason of the error.
+    ``verdict``: ``held`` or ``failed`` if the call has a condition, ``done`` for a call without a condition. If a fault
+    lost the answer: ``answer lost``. After any other error: the reason of the error.
     """
 
     service: str
@@ -88,7 +88,7 @@ class Seen(Struct, gc=False):
     """A fault closed the connection."""
     calls: list[EngineCall] = []
     account: str | None = None
-    """The account whose state was read first."""
+    """The account that Baton read or registered first."""
     token: Presented | None = None
     exchange: ExchangeSeen | None = None
     signature: SignatureSeen | None = None

@@ -1,7 +1,7 @@
 """Observe Baton from inside, for the development server: calls to AWS, tokens, exchanges and signatures.
 
-Each environment of ``app.py`` gets a storage and AWS clients (`Effects`) that note each of their uses in a request.
-The notes of a request are in ``CURRENT``. Outside a request, and for the mails after an answer, nothing is noted.
+Each environment of ``app.py`` gets a storage and AWS clients (`Effects`) that take notes while a request runs. The
+notes of the request are in ``CURRENT``. Outside a request, and for the mails after an answer, they note nothing.
 """
 
 import functools
@@ -47,7 +47,7 @@ class Watch:
     ) -> None:
         """Use the clock of the server. ``mailed`` is called for each mail. ``counts``: the database counts units.
 
-        ``anchors`` are the certificates that attest apps and devices. ``providers`` are the identity providers.
+        ``anchors`` are the root certificates that Baton trusts for evidence. ``providers`` are the identity providers.
         """
         self._clock, self._mailed, self._counts, self._anchors = clock, mailed, counts, anchors
         self._providers = providers

@@ -1,4 +1,4 @@
-"""The modified scrypt of Firebase Authentication, in the string that Supabase writes for it.
+"""The modified scrypt of Firebase Authentication, in the string format of Supabase.
 
 The string is `$fbscrypt$v=1,n=14,r=8,p=1,ss=<salt separator>,sk=<signer key>$salt$hash`. The salt separator, the signer
 key, the salt and the hash are in base64 with padding. scrypt of the password makes a key of 32 bytes. AES-256-CTR with

@@ -14,7 +14,7 @@ class HashRefused(ValueError):
     """A password hash that Baton does not verify. ``why`` is the code of the reason. The text names no secret."""
 
     def __init__(self, why: Why, text: str) -> None:
-        """Keep the code."""
+        """Set the code of the reason, and the text of the error."""
         super().__init__(text)
         self.why: Why = why
 
@@ -55,7 +55,7 @@ def unpadded(text: str, *, least: int, most: int, what: str) -> bytes:
 
 
 def padded(text: str, *, least: int, most: int, what: str) -> bytes:
-    """Decode standard base64 with padding. Raises ``HashRefused`` unless the result has ``least`` to ``most`` bytes."""
+    """Decode standard base64 with padding. Raises ``HashRefused``, also if the result is too short or too long."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -71,5 +71,5 @@ def in_length(value: bytes, *, least: int, most: int, what: str) -> bytes:
 
 
 def b64(value: bytes) -> str:
-    """Encode standard base64 without padding."""
+    """Encode bytes in standard base64, without padding."""
     return base64.b64encode(value).decode("ascii").rstrip("=")

@@ -26,7 +26,7 @@ ATTEMPTS: Final = 3
 60 s for each time-out, and a number of attempts that changed between releases."""
 
 CALL_MAX_S: Final = 8
-"""The time limit of a call with all its attempts, in the small AWS client. botocore only limits single steps."""
+"""The time limit of a call with all its attempts, in the small AWS client. botocore has no limit for a whole call."""
 
 CONFLICT_PAUSES_S: Final = (0.025, 0.05, 0.1)
 """Pauses before a write is sent again after a conflict with a transaction. A transaction locks items for

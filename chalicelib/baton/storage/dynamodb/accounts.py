@@ -25,7 +25,7 @@ KEPT: Final[Mapping[str, str]] = {"#until": "until"}
 NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
 VERSION_AS_READ: Final = "v = :version"
-# A person can still log in without the passkeys and identities that a write removes.
+# After a write removes a passkey or an identity, the account still has a password, a passkey or an identity.
 CREDENTIAL_LEFT: Final = (
     "(attribute_exists(verifier) OR size(passkeys) > :passkeys_gone"
     " OR (attribute_exists(identities) AND size(identities) > :identities_gone))"
@@ -35,7 +35,7 @@ PASSWORD_HASH_AS_READ: Final = "verifier = :verifier_as_read"  # noqa: S105 - an
 # A new password raises the version and deletes all remembered devices. `REHASH_PASSWORD_HASH` stores a better hash of
 # the same password, so the version stays.
 REPLACE_PASSWORD_HASH: Final = "SET verifier = :verifier, v = :next_version, remembered = :nothing"  # noqa: S105 - an expression
-# The first password of an account that was imported without a password.
+# Condition and update for the first password of an account that was imported without a password.
 WAITS_FOR_PASSWORD: Final = "attribute_not_exists(verifier) AND attribute_exists(migrate)"  # noqa: S105 - an expression
 SET_FIRST_PASSWORD: Final = "SET verifier = :verifier, v = :next_version"  # noqa: S105 - an expression
 VERIFIED_NOW: Final = "verified_at = if_not_exists(verified_at, :now)"
@@ -50,7 +50,10 @@ class Users:
         self._database = database
 
     def find(self, email_index: EmailIndex) -> AccountId | None:
-        """Return the account of an e-mail address, or ``None``."""
+        """Return the account whose current address has this index, or ``None``.
+
+        If the index belongs to an old address that an account keeps, the result is ``None`` too.
+        """
         item = self._database.read(self._database.tables.users, email_entry_key(email_index))
         return account_of_entry(item) if item is not None and "until" not in item else None
 
@@ -279,7 +282,10 @@ def _password_hash_of(item: Item) -> tuple[bytes | None, int]:
 
 
 def factor_values(factors: SecondFactors) -> Item:
-    """Return the attributes of the second factors. DynamoDB has no empty set: an empty set is not written."""
+    """Return the attributes of second factors, passkeys and remembered devices, for the item of the user.
+
+    DynamoDB has no empty set. So if all recovery codes are used, the attribute ``recovery`` is omitted.
+    """
     fields: Item = {
         "remembered": remembered_value(factors.remembered),
         "passkeys": {"M": {key: passkey_value(passkey) for key, passkey in factors.passkeys.items()}},

@@ -127,7 +127,8 @@ class StoredAttestations:
 
         Otherwise nothing is stored, and the result is one of these:
 
-        - ``Inactive``, ``ProofOutdated``: the result of `rules.may_act`.
+        - ``Done``: the login may act, and already has this attestation.
+        - ``Inactive``, ``ProofOutdated``: the login may not act (`rules.may_act`).
         - ``Moved``: another request has stored another attestation.
         """
         attested = replace(expected, attestation=attestation)

@@ -37,10 +37,7 @@ SWEPT: Final = frozenset({"ephemeral", "audit"})
 
 
 class Tables(Struct, frozen=True):
-    """The names of the four tables of a deployment: ``<prefix>-users`` and so on.
-
-    The docstring of each property says what its table contains.
-    """
+    """The names of the four tables of a deployment: ``<prefix>-users`` and so on."""
 
     prefix: str
 
@@ -50,22 +47,26 @@ class Tables(Struct, frozen=True):
 
     @property
     def users(self) -> str:
-        """Users, their index entries, the key ring, and the other items that must not be lost."""
+        """The name of the table of users, index entries, the key ring, and other items that must not be lost."""
         return self.name("users")
 
     @property
     def lineages(self) -> str:
-        """One account state for each account."""
+        """The name of the table with one account state for each account."""
         return self.name("lineages")
 
     @property
     def ephemeral(self) -> str:
-        """Nonces, grants, used tickets, rate limits, exactly-once calls, device key evidence, key sets of providers."""
+        """The name of the table ``ephemeral``, whose items expire.
+
+        The items are nonces, grants, used tickets, rate limits, exactly-once calls, evidence of device keys, and key
+        sets of providers.
+        """
         return self.name("ephemeral")
 
     @property
     def audit(self) -> str:
-        """Audit events."""
+        """The name of the table of audit events."""
         return self.name("audit")
 
 

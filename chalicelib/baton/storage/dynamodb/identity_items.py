@@ -1,8 +1,8 @@
 """Items of identities at providers, ``I#<code of the provider>#<HMAC>``, and the map of them in the item of a user.
 
 Every removal of an identity uses `removals`: an unlink, a claim, an undo, a loss at the provider, and a deletion. If
-the item has a refresh token of Apple, the same write stores this token for its revocation. A deletion alone would lose
-the token.
+the item has a refresh token of Apple, the same transaction adds this token to the tokens that wait for revocation
+(`waiting_tokens`), if there is room for it. A deletion alone would lose the token.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

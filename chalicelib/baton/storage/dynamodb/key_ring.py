@@ -21,7 +21,10 @@ REVISION_AS_READ: Final = "revision = :revision"
 RING_KEY: Final[Item] = {"pk": text("K#ring")}
 
 IS_ACCOUNT: Final = "begins_with(pk, :account)"
-"""The condition that an item is a user (table ``users``) or an account state (``lineages``). Each account has both."""
+"""The condition that an item is a user (table ``users``) or an account state (table ``lineages``).
+
+A deleted account has only the account state. Every other account has both items.
+"""
 
 
 class AccountsWithoutRing(Unavailable):
@@ -40,7 +43,7 @@ class KeyRing:
     """``keys.ports.ChangingKeyRing`` on DynamoDB."""
 
     def __init__(self, database: DynamoDB, wrapper: Wrapper, entropy: Entropy) -> None:
-        """Prepare the cache without reading. ``entropy`` is for a ring that is made at first use."""
+        """Begin with an empty cache, and do not read the ring. ``entropy`` is for the secrets of a new ring."""
         self._database = database
         self._wrapper = wrapper
         self._entropy = entropy

@@ -17,7 +17,7 @@ NONCE_BYTES: Final = 12
 
 
 class Wrapper(Protocol):
-    """Encrypts the key ring before it is stored."""
+    """The interface of the wrappers. A wrapper converts the key ring to attributes of its item, and back."""
 
     makes_absent_ring: ClassVar[bool]
     """Whether a missing ring is made at first use. If not, a missing ring is a server error."""

@@ -155,7 +155,7 @@ class LineageStore:
     def record_use(
         self, lineage: Lineage, *, account: AccountId, expected: Lineage, now: int, not_before: int
     ) -> Done | Moved:
-        """Store ``lineage``. ``Moved``: the stored lineage does not equal ``expected``, or has ended."""
+        """Record a use: replace ``expected`` by ``lineage``. ``Moved``: ``expected`` is not stored, or not live."""
         update = state_update(
             self._table,
             account,

@@ -209,7 +209,7 @@ def _window_key(name: str, *, window_s: int, now: int) -> Item:
 
 
 def _digest(*parts: str) -> bytes:
-    """Hash parts, each after its length: two different lists of parts never give the same bytes."""
+    """Return the SHA-256 of parts, each after its length. So two different lists never give the same input."""
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part.encode()), part.encode()) for part in parts)).digest()
 
 

@@ -1,8 +1,11 @@
 """Passkeys as DynamoDB stores them. No I/O.
 
 The item of the user has a map of the passkeys. For each passkey, another item, whose key begins with ``C#``, maps the
-credential to its account. One transaction writes the map and the ``C#`` item, so this item exists as long as the
-passkey. A passkey can be added only if its ``C#`` item does not exist. So a credential belongs to only one account.
+credential to its account. A passkey can be added only if its ``C#`` item does not exist. So a credential belongs to
+only one account.
+
+To add or remove a passkey, one transaction changes the map and the ``C#`` item. The deletion of an account uses
+separate writes: it first deletes the ``C#`` items, then the item of the user.
 """
 
 import hashlib

@@ -91,7 +91,7 @@ ACTOR_LIVE: Final = (
 )
 NOT_HANDED_OVER: Final = "(attribute_not_exists(#lineages.#actor.#parent_id) OR #lineages.#actor.#binding <> :unbound)"
 HANDED_OVER: Final = ("#lineages.#actor.#parent_id = :app", "#lineages.#actor.#binding = :unbound")
-# The app's login may have been removed. The last condition refuses a later login that has the same id.
+# The app's login may have been removed, and a later login may have its id. The last condition refuses the later login.
 APP_LIVE: Final = (
     "#lineages.#app.#epoch = #epoch",
     "attribute_not_exists(#lineages.#app.#ended_at)",
@@ -99,7 +99,7 @@ APP_LIVE: Final = (
     "#lineages.#app.#auth_time >= :not_before",
     "#lineages.#app.#auth_time <= #lineages.#actor.#auth_time",
 )
-# The session of a browser is never exchanged. Its token is unbound, so only unbound tokens need this condition.
+# Only for an unbound token: a login with a parent was handed over to a browser by an app, and is never exchanged.
 NO_PARENT: Final = "attribute_not_exists(#lineages.#lineage.#parent_id)"
 
 # The rule `rules.may_go_on` permits the write: the account is as it was when the unfinished login began.
@@ -108,9 +108,9 @@ AS_PROVED: Final = (ACTIVE, EPOCH_AS_READ, CREDENTIALS_AS_READ)
 ADDABLE: Final = (*AS_PROVED, ABSENT, HAS_ROOM)
 # If two logins with one key begin at the same time, the second write must fail: it did not read the first login.
 ADDABLE_BY_KEY: Final = (*ADDABLE, AS_MANY_AS_READ)
-# A restored login begins only while its parent, the login of the old phone, is live. The binding of the parent must be
-# as it was read, because the restore key is stored under the parent's device key. The caller has already compared the
-# begin of the parent with the not-before time. The begin of a login never changes.
+# A login with a parent (a restored or handed-over login) begins only while the parent is live. The parent's binding
+# must be as it was read, because a restore key is stored under the parent's device key. The caller has already compared
+# the `auth_time` of the parent with the not-before time. The `auth_time` of a login never changes.
 PARENT_LIVE: Final = (
     "#lineages.#parent.#epoch = #epoch",
     "attribute_not_exists(#lineages.#parent.#ended_at)",
@@ -118,8 +118,8 @@ PARENT_LIVE: Final = (
     "#lineages.#parent.#binding = :parent_binding",
 )
 RECORDABLE: Final = (ACTIVE, SAME_EPOCH, NOT_ENDED, NOT_EXPIRED, AFTER_NOT_BEFORE, AS_READ)
-# A lineage that a raised epoch ended keeps that end reason. Only moto, a simulator of DynamoDB, needs `PRESENT`:
-# in moto, two missing paths are equal.
+# `SAME_EPOCH`: a lineage that a raised epoch has ended keeps the reason of this end. `PRESENT`: only moto, a simulator
+# of DynamoDB, needs this condition, because in moto, two missing paths are equal.
 ENDABLE: Final = (PRESENT, SAME_EPOCH, NOT_ENDED)
 # No earlier try of this call raised the epoch. A repetition must not end a login that began after an earlier try.
 NOT_RAISED_BY_THIS: Final = "(attribute_not_exists(#ended_at) OR #ended_at <> :now OR #ended_why <> :why)"
@@ -177,8 +177,8 @@ def add_one(
     not_ended = (f"attribute_not_exists(#lineages.{name}.#ended_at)" for name in ending)
     present = (f"attribute_exists(#lineages.{name})" for name in ending)
     as_read = (f"#lineages.#removed_{place} = :removed_{place}" for place in range(len(removed)))
-    # If the number of lineages is as read, and each lineage that was read still exists, no login was added. Without
-    # a removal, the number is enough.
+    # If the number of lineages is as read, and each lineage that was read still exists, no login was added. If this
+    # write removes no lineage, the comparison of the number is enough.
     staying = [one for one in expected.lineages if one not in removing.values()] if removed else []
     others = {f"#other_{place}": one for place, one in enumerate(staying)}
     if isinstance(lineage.binding, KeyBinding):

@@ -59,7 +59,8 @@ class MemoryIdentities:
     ) -> Done | IdentityTaken | AddressTaken:
         """Write identities, user, account state and, if the user has an address, the index entry of the address.
 
-        ``IdentityTaken``, ``AddressTaken``: one of these already exists, and nothing is written.
+        ``AddressTaken``: the address has an index entry that has not expired. ``IdentityTaken``: one of the other items
+        already exists. In both cases, nothing is written. A repetition returns ``Done``.
         """
         tables = self._tables
         with tables.lock:

@@ -72,7 +72,10 @@ class MemoryOneTime:
             return kept.step_up if kept.spent_by == mark else Refused()
 
     def count(self, name: str, *, limit: int, window_s: int, now: int) -> Done | Refused:
-        """Count one more in the current window of the rate limit ``name``. ``Refused``: ``limit`` is reached."""
+        """Add one to the count of the rate limit ``name`` in the current window.
+
+        If the count has reached ``limit``, it does not change, and the result is ``Refused``.
+        """
         with self._tables.lock:
             # Do not sweep: the rate limit of a code or link passes a future `now`, so a sweep would delete valid items.
             window = _window(name, window_s=window_s, now=now)

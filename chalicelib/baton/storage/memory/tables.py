@@ -21,8 +21,8 @@ from chalicelib.baton.tokens.caller import GrantUsed, Operation
 SWEPT_AFTER_S: Final = 3600
 """The shortest time from the expiry of an item to its deletion, in seconds.
 
-DynamoDB (TTL) deletes late too, so no method of a store may rely on the deletion. A process whose clock is behind
-still finds the item.
+DynamoDB (TTL) deletes late too, so no method of a store may rely on the deletion. Because of the delay, a process whose
+clock is behind still finds an item that has not expired by its own clock.
 """
 
 
@@ -55,12 +55,12 @@ class MemoryTables:
     """Credential id of a passkey -> the account that has it."""
     identities: dict[str, Identity] = field(default_factory=dict)
     refresh_tokens: dict[str, tuple[bytes, int]] = field(default_factory=dict)
-    """Index of an identity -> its sealed refresh token, and the time at which the token was stored."""
+    """Index of an identity -> its encrypted refresh token, and the time at which the token was stored."""
     to_revoke: dict[str, TokenToRevoke] = field(default_factory=dict)
     keys_asked: dict[int, int] = field(default_factory=dict)
     """Code of an identity provider -> the time of the last request for its keys."""
     key_sets: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    """Code of an identity provider -> the time at which its keys were fetched, and the sealed keys."""
+    """Code of an identity provider -> the time at which its keys were fetched, and the encrypted keys."""
     lineages: dict[AccountId, AccountState] = field(default_factory=dict)
     nonces: dict[tuple[str, str], tuple[bytes, int]] = field(default_factory=dict)
     """Key id and nonce -> mark of the call that consumed the nonce, and expiry."""
@@ -78,7 +78,7 @@ class MemoryTables:
     revoked: RevokedList | None = None
     switches: str = ""
     apple_key: bytes = b""
-    """The private key for Apple, sealed."""
+    """The private key for Apple, encrypted."""
     ring: Ring | None = None
     swept_at: int = 0
 

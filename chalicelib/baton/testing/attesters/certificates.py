@@ -60,7 +60,7 @@ def issue(
 
 
 def der_of(certificate: x509.Certificate) -> bytes:
-    """Encode a certificate."""
+    """Encode a certificate as DER."""
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as in the shipped code
 
     return certificate.public_bytes(Encoding.DER)

@@ -83,7 +83,7 @@ class AccountsContract(Contract):
         assert storage.accounts.find(EmailIndex("ada elsewhere")) is None
 
     def test_the_very_same_registration_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """The store recognises its own earlier write by the encrypted password hash, whose nonce is random."""
+        """The same encrypted password hash means the same call, because each encryption has a new random nonce."""
         account_state = self.register(storage)
         assert storage.accounts.register(USER, account_state) == Done()
 
@@ -148,7 +148,7 @@ class AccountsContract(Contract):
         assert account_state.lineages == {MINE: after, OTHER: OTHER_LIVE}
 
     def test_an_exchange_in_between_does_not_stop_a_password_change(self, storage: StorageUnderTest) -> None:
-        """The actor's lineage may have a newer generation. The write requires only that this lineage is live."""
+        """After the read, an exchange gives the lineage a newer generation. The password change still succeeds."""
         expected = self.register(storage)
         storage.lineages.exchange(presented(), now=NOW, not_before=NOT_BEFORE, idle_s=IDLE_S)
         assert self.change(storage, expected) == Done()

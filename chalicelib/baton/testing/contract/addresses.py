@@ -1,4 +1,4 @@
-"""What the store ``accounts`` must do for a change of address and for an undo (``mail/ports.py``)."""
+"""What the store ``accounts`` must do when a person changes the address or undoes changes (``mail/ports.py``)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -113,7 +113,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(OLD.index) == SOMEBODY_ELSE
 
     def test_an_old_address_that_was_never_proved_is_free_immediately(self, storage: StorageUnderTest) -> None:
-        """The old address becomes free, because a stranger may have registered the address of another person."""
+        """The old address was never proved, so it may belong to another person. The move makes this address free."""
         self.registered_as(storage, USER)
         assert self.move(storage, user=USER, kept=()) == Done()
         assert self.user(storage).kept == ()
@@ -188,7 +188,7 @@ class AddressesContract(LineagesUnderTest):
 
     @pytest.mark.guarantee(8)
     def test_one_of_many_accounts_gets_an_address(self, storage: StorageUnderTest) -> None:
-        """Eight accounts send a code from one mailbox at the same time: one account gets the address."""
+        """Eight accounts change to one new address at the same time. One succeeds. The others get ``AddressTaken``."""
         accounts = [replace(USER, account=type(ACCOUNT)(f"AQAAAAAAAAAAAAB{number}")) for number in range(RACERS)]
         moving: list[Callable[[], Done | Moved | AddressTaken]] = []
         for number, user in enumerate(accounts):
@@ -209,7 +209,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, OLD) == Done()
 
     def test_old_addresses_are_stored(self, storage: StorageUnderTest) -> None:
-        """The store keeps the time of each old address, and whether an undo may give it back."""
+        """For each old address, the store keeps the time of its replacement, and whether an undo may restore it."""
         kept = (*KEPT, KeptAddress(EmailIndex("older"), at=NOW - 60, returns=False))
         self.registered_as(storage, replace(PROVED, kept=kept))
         assert self.user(storage).kept == kept
@@ -244,7 +244,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, NEW) == Done()
 
     def test_an_undo_removes_factors(self, storage: StorageUnderTest) -> None:
-        """The undo removes each factor that the call does not list, and the owner's switch for the second factor."""
+        """The undo removes each factor that the call does not list. The undo stores the ``on`` of the call."""
         user = self.moved(storage, factors=FACTORS)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         assert self.user(storage).factors == SecondFactors()
@@ -277,7 +277,7 @@ class AddressesContract(LineagesUnderTest):
         assert after.factors == SecondFactors(on=True, totp=TOTP)
 
     def test_a_link_is_used_once(self, storage: StorageUnderTest) -> None:
-        """The same call sent again returns ``Done``. Another call with the link is refused until the link expires."""
+        """The same call sent again is ``Done``. Until the link expires, another call with this ``mark`` is refused."""
         user = self.moved(storage)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         once = self.user(storage)

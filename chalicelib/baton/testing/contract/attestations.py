@@ -53,7 +53,7 @@ class AttestationsContract(Contract):
         assert store.get(1, b"o" * 32, now=NOW) is None
 
     def test_evidence_of_another_kind_or_key_replaces_the_old(self, storage: StorageUnderTest) -> None:
-        """A device key can be attested again: with a new App Attest key, or after a change of the operating system."""
+        """New evidence with another App Attest key, or from another platform, replaces the stored evidence."""
         store = storage.attestations
         for known in (PHONE, replace(PHONE, apple_key=b"b" * 32), ANDROID, replace(ANDROID, at=NOW + 1), PHONE):
             store.keep(1, KEY, known, now=NOW)
@@ -72,7 +72,7 @@ class AttestationsContract(Contract):
         assert store.count(1, KEY, PHONE, counter=4, attempt=OTHER_ATTEMPT, now=NOW + 3) == Refused()
 
     def test_a_counter_rises_or_is_of_the_same_attempt(self, storage: StorageUnderTest) -> None:
-        """A repetition of the request is accepted. Another request with this counter or a lower counter is refused."""
+        """Only a counter above the stored counter, or a repetition of the last request, is accepted."""
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
         counted = [
@@ -98,7 +98,7 @@ class AttestationsContract(Contract):
         assert store.count(1, KEY, PHONE, counter=1, attempt=ATTEMPT, now=NOW) == Refused()
 
     def test_of_racing_assertions_with_one_counter_one_wins(self, storage: StorageUnderTest) -> None:
-        """The write itself compares the counter, so the other calls are refused."""
+        """Eight assertions have the same counter. The write compares counters: one call succeeds, seven are refused."""
         store = storage.attestations
         store.keep(1, KEY, PHONE, now=NOW)
 
@@ -171,13 +171,13 @@ class AttestationsContract(Contract):
         assert store.revoked() == listed
 
     def test_a_list_of_forty_thousand_certificates_is_stored(self, storage: StorageUnderTest) -> None:
-        """The list has 320 KB. An item of DynamoDB may have 400 KB."""
+        """The storage must accept a list of 320 KB. An item of DynamoDB can have 400 KB."""
         listed = RevokedList(NOW, frozenset(number.to_bytes(8, "big") for number in range(40_000)))
         assert storage.attestations.replace_revoked(listed) == Done()
         assert storage.attestations.revoked() == listed
 
     def test_switches_are_replaced(self, storage: StorageUnderTest) -> None:
-        """Each call replaces all switches. The switches are encrypted, so the storage cannot read them."""
+        """Each call replaces all switches of the operator (`model.Switches`). The storage cannot decrypt them."""
         assert storage.attestations.switches() == ""
         for sealed in ("sw.one", "sw.two"):
             storage.attestations.replace_switches(sealed)

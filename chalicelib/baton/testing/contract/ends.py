@@ -104,7 +104,7 @@ class EndsContract(LineagesUnderTest):
         assert self.account_state(storage) == once
 
     def test_the_very_same_end_sent_again_is_done(self, storage: StorageUnderTest) -> None:
-        """The store recognises its own earlier write and returns ``Done``, so the caller records the event."""
+        """The store recognises its own earlier write and returns ``Done``, so the caller writes the audit event."""
         storage.seed(state_with(MINE_LIVE))
         for _ in range(2):
             assert storage.lineages.end(ACCOUNT, MINE, EndReason.REUSE, now=NOW) == Done()
@@ -168,7 +168,7 @@ class EndsContract(LineagesUnderTest):
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_all", "delete"])
     def test_of_two_devices_that_end_everything_one_does(self, storage: StorageUnderTest, verb: str) -> None:
-        """The second device is no longer live, so its call is refused, although the effect would be the same."""
+        """The first call ends the login of the second device, so the call of the second device returns ``Inactive``."""
         storage.seed(state_with(MINE_LIVE, OTHER_LIVE))
         other = replace(ACTOR, lineage=OTHER)
         assert getattr(storage.lineages, verb)(ACTOR, now=NOW) == Done()

@@ -86,7 +86,7 @@ class ExchangeContract(LineagesUnderTest):
     def test_the_current_generation_is_exchanged(self, storage: StorageUnderTest, generation: int) -> None:
         """E5: the store writes the lineage that `rules.exchange` returns. No other part of the state changes.
 
-        The test uses every attempt slot.
+        The tested generations use every slot of ``Lineage.attempts``.
         """
         before = replace(MINE_LIVE, generation=generation)
         storage.seed(state_with(before, OTHER_LIVE))

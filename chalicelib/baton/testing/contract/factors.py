@@ -90,7 +90,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.parametrize("factors", [SecondFactors(), FACTORS, *(after for _, _, after in CHANGES)])
     def test_factors_are_read_as_they_were_stored(self, storage: StorageUnderTest, factors: SecondFactors) -> None:
-        """The factors are read unchanged, also those of an account that has no factor."""
+        """A read returns the factors as they were stored, also for an account without factors."""
         self.registered(storage, factors)
         assert self.factors(storage) == factors
 
@@ -142,7 +142,7 @@ class FactorsContract(Contract):
         assert answers.count(Refused()) == RACERS - 1
 
     def test_a_device_is_remembered_with_the_step(self, storage: StorageUnderTest) -> None:
-        """The same write forgets the devices that the call lists. If the code is refused, no device is remembered."""
+        """The write remembers the device, and forgets the devices ``forgotten``. A refused code changes no device."""
         self.registered(storage)
         assert self.use_step(storage, STEP, remember=PHONE) == Refused()
         assert self.factors(storage) == FACTORS
@@ -154,7 +154,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_recovery_code_is_used_once(self, storage: StorageUnderTest) -> None:
-        """The digest of the used code is deleted. All other codes stay valid."""
+        """The write moves the digest of the code from ``digests`` to ``used``. All other codes stay valid."""
         self.registered(storage)
         for place, code in enumerate(CODES):
             assert self.use_code(storage, code) == Done()
@@ -309,7 +309,7 @@ class FactorsContract(Contract):
     def test_a_change_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: FactorChange, stored: SecondFactors
     ) -> None:
-        """An account has at most one authenticator app. A removal affects only the app that the caller read."""
+        """A second app, a removal of an app that is not stored, and a switch to the stored value get ``Moved``."""
         account_state = self.registered(storage, stored)
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors(storage) == stored
@@ -333,7 +333,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(6)
     def test_a_switch_that_another_request_moved_is_not_ours(self, storage: StorageUnderTest) -> None:
-        """Two requests make recovery codes. One stores its codes. The other gets ``Moved``: its codes are not valid."""
+        """Two requests switch the second factor on, with different recovery codes. The second gets ``Moved``."""
         self.registered(storage, replace(FACTORS, on=False, recovery=None))
         mine = SwitchSecondFactor(on=True, recovery=RECOVERY)
         others = SwitchSecondFactor(on=True, recovery=replace(RECOVERY, mark=OTHER_MARK))

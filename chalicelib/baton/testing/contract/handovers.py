@@ -198,7 +198,7 @@ class HandoversContract(LineagesUnderTest):
         )
 
     def test_of_two_keys_one_wins(self, storage: StorageUnderTest) -> None:
-        """Several callers bind a key to one login at the same time. In each round one key is bound."""
+        """Eight calls bind different keys to one login at the same time. One key is bound. Seven calls are refused."""
         for _ in range(RACERS):
             storage.seed(state_with(MINE_LIVE))
             keys = [BrowserKey(NOW, bytes([2 + number % 2]) + bytes([number]) * 32) for number in range(RACERS)]
@@ -210,6 +210,6 @@ class HandoversContract(LineagesUnderTest):
             assert self.account_state(storage).lineages[MINE].browser_key == keys[said.index(Done())]
 
     def test_a_disabled_account_has_no_browser(self, storage: StorageUnderTest) -> None:
-        """The browser must not write, although neither its own login nor the app's login has ended."""
+        """If the account is disabled, the browser must not write, even if no login of the account has ended."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, status=Status.DISABLED))
         assert storage.lineages.end_all(BY_COOKIE, now=NOW) == Inactive()

@@ -37,7 +37,7 @@ STATE: Final = state_with(replace(MINE_LIVE, provider=2))
 
 
 def of_other(user: User = PERSON) -> tuple[User, AccountState, Identity]:
-    """Return the sign-up of another account with the same identity."""
+    """Return the arguments of a sign-up: another account, with the same identity."""
     other = replace(user, account=SOMEBODY_ELSE)
     return other, state_with(account=SOMEBODY_ELSE), replace(IDENTITY, account=SOMEBODY_ELSE, sealed_sub=b"other")
 
@@ -47,7 +47,7 @@ class IdentitiesContract(Contract):
 
     @pytest.mark.parametrize("user", [PERSON, NAMELESS], ids=["with address", "without address"])
     def test_a_sign_up_writes_everything(self, storage: StorageUnderTest, user: User) -> None:
-        """A sign-up stores identity, user and account state. If the user has an address, it also stores an index entry.
+        """A sign-up stores identity, user, account state and, for a user with an address, an e-mail index entry.
 
         A repetition is ``Done``.
         """
@@ -99,7 +99,10 @@ class IdentitiesContract(Contract):
         assert all(one in (Done(), IdentityTaken(winner.account)) for one in outcomes)
 
     def test_deleting_the_account_frees_the_identity(self, storage: StorageUnderTest) -> None:
-        """Another account can then sign up with the identity. ``forget`` leaves the identities of other accounts."""
+        """Another account can then sign up with the identity.
+
+        A later ``forget`` of the first account does not delete the identity of the other account.
+        """
         storage.identities.sign_up(NAMELESS, STATE, IDENTITY)
         for _ in range(2):
             storage.accounts.forget(ACCOUNT, NAMELESS.email_index, now=NOW)
@@ -139,7 +142,10 @@ class IdentitiesContract(Contract):
         assert (stored.email, stored.verified_at, stored.identities) == ("new@example.org", NOW, NAMELESS.identities)
 
     def test_keys_are_fetched_once_a_minute(self, storage: StorageUnderTest) -> None:
-        """All servers share one limit for each provider. A stored time over a minute ahead of ``now`` is ignored."""
+        """All servers together fetch the keys of a provider at most once a minute.
+
+        If the stored time of the last fetch is more than a minute after ``now``, this time is ignored.
+        """
         store = storage.identities
         assert store.key_set(2) == SealedKeys()
         outcomes = race([lambda: store.claim_fetch(2, now=NOW)] * RACERS)

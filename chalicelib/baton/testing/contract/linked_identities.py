@@ -1,4 +1,4 @@
-"""What the stores must do with identities beside other credentials: link, unlink, claim, undo and deletion."""
+"""What the stores must do with the identities of an account: at a link, unlink, claim, undo and deletion."""
 
 from collections.abc import Callable
 from typing import Final
@@ -51,7 +51,7 @@ WITHOUT_PASSWORD: Final = replace(BOTH, password_hash=None)
 
 
 class LinkedIdentitiesContract(LineagesUnderTest):
-    """The tests of the stores ``identities`` and ``accounts``: identities beside other credentials."""
+    """The tests of the identities of an account, in the stores ``identities`` and ``accounts``."""
 
     def registered_without(self, storage: StorageUnderTest, **user: object) -> User:
         """Register a person without identities, with two devices."""
@@ -123,7 +123,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("before", [None, NOW - 9])
     def test_an_identity_may_prove_the_address(self, storage: StorageUnderTest, before: int | None) -> None:
-        """If the address was proved before, the time of that proof stays."""
+        """A link with ``verified`` stores ``now`` as the time of proof of the address. An earlier time stays."""
         user = self.registered_without(storage, verified_at=before)
         assert self.link(storage, user, replace(NEW_GOOGLE, verified=True)) == Done()
         assert self.stored_user(storage).verified_at == (before or NOW)
@@ -328,7 +328,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(ACME.index) is None
 
     def test_deleting_an_account_that_was_never_proved_frees_its_identities(self, storage: StorageUnderTest) -> None:
-        """The owner of the mailbox used the link in the mail. A repetition is ``Done``."""
+        """The owner of the mailbox deletes the account with the link in a mail. A repetition is ``Done``."""
         user = self.registered_with_both(storage)
         for _ in range(2):
             assert storage.accounts.delete_unproved(user, mark=OTHER, now=NOW) == Done()

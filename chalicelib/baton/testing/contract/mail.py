@@ -252,7 +252,10 @@ class MailContract(LineagesUnderTest):
     def test_an_account_state_that_moved_stops_the_deletion(
         self, storage: StorageUnderTest, meanwhile: AccountState
     ) -> None:
-        """Nothing is deleted. For example, only an operator may delete an account that was disabled after the read."""
+        """After the read, the account was disabled or deleted, or a credential changed. Nothing is deleted.
+
+        Only an operator may delete a disabled account.
+        """
         self.registered_with(storage)
         storage.seed(meanwhile)
         assert self.delete_unproved(storage) == Moved()

@@ -116,7 +116,7 @@ class OnceContract(Contract):
         assert self.stored(calls).answer is None
 
     def test_an_answer_of_the_greatest_size_is_stored(self, calls: OnceStore) -> None:
-        """The answer has 64 KB of any bytes."""
+        """An answer of ``ONCE_ANSWER_BYTES_MAX`` bytes (64 KB) is stored, with any values of its bytes."""
         answer = (bytes(range(256)) * (ONCE_ANSWER_BYTES_MAX // 256))[:ONCE_ANSWER_BYTES_MAX]
         self.claim(calls)
         assert self.store(calls, answer=answer) == Done()
@@ -136,7 +136,7 @@ class OnceContract(Contract):
         assert self.stored(calls) == RUNNING
 
     def test_an_answered_call_is_not_released(self, calls: OnceStore) -> None:
-        """The request that stored the answer cannot release the call either: the effect has happened."""
+        """Even the request that stored the answer cannot release the call, because the effect has happened."""
         self.claim(calls)
         self.store(calls)
         calls.release(KEY, mark=OURS)

@@ -40,7 +40,7 @@ class OneTimeContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_repeated_write_of_a_nonce_is_done(self, storage: StorageUnderTest) -> None:
-        """A repeated write of the store has the same mark. A replay by a client has another mark."""
+        """A repeated write has the same mark, and returns ``Again``. A replay by a client has another mark."""
         for answer in (Done(), Again()):
             assert storage.one_time.consume_nonce("key", "nonce", now=NOW, mark=MARK) == answer
 
@@ -159,7 +159,7 @@ class OneTimeContract(Contract):
         assert self.spend(storage) == STEP_UP
 
     def test_a_grant_has_the_factors_of_its_proof(self, storage: StorageUnderTest) -> None:
-        """The grant also stores whether the owner has switched on the second factor, so no other read is needed."""
+        """The grant stores how the person proved a factor, and whether the second factor was on at the proof."""
         proved = replace(STEP_UP, assurance=TOTP_ALONE, second_factor=True)
         storage.one_time.store_grant(
             GRANT, lineage=MINE, operation=OPERATION, step_up=proved, credentials_version=VERSION, expires_at=NOW + 300

@@ -79,7 +79,7 @@ class PasskeysContract(Contract):
         assert self.factors_of_account(storage).passkeys[PASSKEY.id].counter == 20
 
     def test_a_use_remembers_the_device_in_the_same_write(self, storage: StorageUnderTest) -> None:
-        """The same write also forgets the devices that the call lists."""
+        """One write stores the use, remembers the device, and forgets the devices ``forgotten``."""
         passkeys = by_id(PASSKEY)
         self.with_passkeys(storage, SecondFactors(remembered={"tablet": NOW - 1, "watch": NOW}, passkeys=passkeys))
         remember = Remember("phone", at=NOW, forgotten=("tablet",))
@@ -148,7 +148,7 @@ class PasskeysContract(Contract):
     def test_a_change_of_passkeys_that_does_not_fit_is_not_made(
         self, storage: StorageUnderTest, change: AddPasskey | RemovePasskey, stored: dict[str, Passkey]
     ) -> None:
-        """An account has at most ten passkeys, and no passkey twice."""
+        """An account has at most ten passkeys, and no passkey twice. The passkey to remove must exist."""
         self.with_passkeys(storage, SecondFactors(passkeys=stored))
         assert storage.factors.change_factors(ACTOR, change, remember=None, now=NOW) == Moved()
         assert self.factors_of_account(storage).passkeys == stored

@@ -39,7 +39,7 @@ class ProviderTokensContract(Contract):
     """The tests of the store ``provider_tokens``: `federation.ports.ProviderTokens`."""
 
     def signed_up(self, storage: StorageUnderTest) -> None:
-        """Make the account of a person at Apple, with a refresh token."""
+        """Make an account with an identity at Apple, and store a refresh token of this identity."""
         assert storage.identities.sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE) == Done()
         assert storage.provider_tokens.keep(APPLE.index, ACCOUNT, SEALED, now=NOW) == Done()
 
@@ -101,14 +101,14 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == [WAITING]
 
     def test_the_token_of_a_claimed_account_waits(self, storage: StorageUnderTest) -> None:
-        """A claim removes the identities of the person who registered the address before."""
+        """A claim removes the identities of the account. The token of each identity waits for its revocation."""
         self.signed_up(storage)
         done = storage.accounts.reset_password(AT_APPLE, NEW_PASSWORD_HASH, mark=MARK, claim=True, now=LATER)
         assert done == Done()
         assert self.waiting(storage) == [WAITING]
 
     def test_the_token_of_an_undone_link_waits(self, storage: StorageUnderTest) -> None:
-        """The undo removes the identity that a thief linked."""
+        """The undo removes the identity that a thief linked. The token of this identity waits for its revocation."""
         self.signed_up(storage)
         assert (
             storage.accounts.undo_changes(AT_APPLE, replace(BACK, address=None, freed=(), identities={}), now=LATER)
@@ -117,7 +117,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == [WAITING]
 
     def test_the_token_of_an_unproved_account_waits(self, storage: StorageUnderTest) -> None:
-        """The owner of the address deletes the account."""
+        """The owner of the address deletes the account. The token of its identity waits for its revocation."""
         self.signed_up(storage)
         assert storage.accounts.delete_unproved(AT_APPLE, mark=OTHER, now=LATER) == Done()
         assert self.waiting(storage) == [WAITING]
@@ -130,7 +130,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == []
 
     def test_a_token_that_waited_is_ended_once(self, storage: StorageUnderTest) -> None:
-        """``end`` deletes one waiting token. The other tokens of its shard stay, the oldest first."""
+        """``end`` deletes one waiting token. ``waiting`` returns the other tokens of its shard, the oldest first."""
         tokens = [TokenToRevoke(AccountId(f"{n:016d}"), b"token %d" % n, NOW - n) for n in range(200)]
         same = [token for token in tokens if token.shard == tokens[0].shard]
         assert len(same) > 2

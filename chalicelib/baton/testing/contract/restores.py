@@ -121,7 +121,7 @@ class RestoresContract(Contract):
 
     @pytest.mark.parametrize("claim", [False, True], ids=["reset", "claim"])
     def test_a_reset_forgets_every_restore_key(self, storage: StorageUnderTest, claim: bool) -> None:  # noqa: FBT001 - pytest calls it
-        """All restore keys are deleted. Otherwise, a stranger who registered the address could log in with one."""
+        """All restore keys are deleted. Otherwise, a stranger who registered the address could use a restore key."""
         self.with_keys(storage, phone=KEY)
         reset = storage.accounts.reset_password
         outcome = reset(USER, NEW_PASSWORD_HASH, mark=MARK, claim=claim, now=NOW)

@@ -132,7 +132,7 @@ class StatusesContract(LineagesUnderTest):
 
     @pytest.mark.parametrize("status", [Status.DISABLED, Status.DELETED])
     def test_an_account_that_is_not_active_gets_no_roles(self, storage: StorageUnderTest, status: Status) -> None:
-        """Nothing is written, even if the stored roles are as expected."""
+        """Nothing is written. The result is ``Refused``, but ``Done`` if a disabled account already has the roles."""
         inactive = state_with(MINE_LIVE, status=status)
         storage.seed(inactive)
         assert storage.lineages.set_roles(ACCOUNT, ADMIN, expected=NO_ROLES) == Refused()
@@ -147,9 +147,9 @@ class StatusesContract(LineagesUnderTest):
         assert storage.lineages.get(ACCOUNT) is None
 
     def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
-        """The following writes keep the roles, the attributes and the required second factor.
+        """The writes below keep the roles, the attributes and the required second factor.
 
-        Exchange, login, the end of one or all logins, password change, disabling and enabling.
+        The test makes an exchange, a login, the end of one and all logins, a password change, disabling and enabling.
         """
         storage.accounts.register(USER, full(MINE_LIVE, OTHER_LIVE))
         self.exchange(storage, presented())

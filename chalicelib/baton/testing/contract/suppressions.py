@@ -42,7 +42,7 @@ class SuppressionsContract(Contract):
     def test_the_stricter_suppression_stays(
         self, storage: StorageUnderTest, stored: Suppression, reported: Suppression, kept: Suppression
     ) -> None:
-        """A complaint replaces a bounce, and a later bounce replaces an earlier one. Reports arrive in any order."""
+        """A complaint or a later bounce replaces a bounce. Nothing replaces a complaint. Reports come in any order."""
         storage.suppressions.suppress(INDEX, stored)
         storage.suppressions.suppress(INDEX, reported)
         assert storage.suppressions.get(INDEX) == kept

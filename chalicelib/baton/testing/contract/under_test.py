@@ -61,7 +61,7 @@ class Contract(ABC):
 
 
 class LineagesUnderTest(Contract):
-    """The common functions of the contract of ``lineages``."""
+    """The base class of the contracts that exchange tokens, add logins or read an account state."""
 
     def exchange(
         self, storage: StorageUnderTest, token: PresentedToken
@@ -83,7 +83,7 @@ class LineagesUnderTest(Contract):
         expected: AccountState | None = None,
         lineages_max: int = 6,
     ) -> Done | Moved:
-        """Add the login ``NEWBORN``. Default of ``expected``: the stored account state."""
+        """Add the login ``NEWBORN``. Without ``expected``, use the stored account state as ``expected``."""
         expected = expected or self.account_state(storage)
         return storage.lineages.add_lineage(
             NEWBORN, expected=expected, replaced=replaced, removed=removed, lineages_max=lineages_max

@@ -29,7 +29,7 @@ OTHER_KEY: Final = KeyBinding(b"o" * 32)
 ATTEMPT: Final = b"attempt!"
 OTHER_ATTEMPT: Final = b"another!"
 HISTORY: Final = (b"attempt4", b"attempt5", b"attempt6", b"attempt3")
-"""The attempt slots at generation 7. ``attempt6`` exchanged generation 6, ``attempt5`` generation 5, and so on."""
+"""``Lineage.attempts`` at generation 7. The number in each attempt is the generation that this attempt exchanged."""
 
 MINE_LIVE: Final = Lineage(
     id=MINE,

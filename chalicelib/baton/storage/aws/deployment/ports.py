@@ -1,4 +1,4 @@
-"""The port of a deployment's configuration."""
+"""The interface through which the audit reads the configuration of a deployment."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
