@@ -504,7 +504,9 @@ ROWS: Mapping[tuple[str, str], Row] = {
         {204: None},
         (InvalidPasskey, ChallengeInvalid, RestoreRefused, errors.NotFound, *OURS),
     ),
-    ("DELETE", "/me/restore-key"): Row("removeRestoreKey", "Delete the restore key of this device.", {204: None}),
+    ("DELETE", "/me/restore-key"): Row(
+        "removeRestoreKey", "Delete the restore key of this device.", {204: None}, (RestoreRefused, *OURS)
+    ),
     ("POST", "/me/passkeys/options"): Row(
         "getPasskeyOptions",
         "Get the options to register a passkey.",

@@ -29,7 +29,8 @@ def routes(restore_key: ManageRestoreKey) -> tuple[Route, ...]:
         return Answer(204)
 
     path, shape = "/me/restore-key", KeepRestoreKeyShape
-    late, stepped_up = f"where {_LATE}", f"where {_LATE}, and its request for the options had no step-up"
+    late = f"where {_LATE}"
+    stepped_up = f"where the login became older than {KEEP_S} seconds after the request for the options"
     return (
         Route("POST", f"{path}/options", options, bound=True, may_step_up=late),
         Route("PUT", path, keep, body=shape, bound=True, may_step_up=stepped_up),

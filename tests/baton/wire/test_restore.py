@@ -19,7 +19,7 @@ from chalicelib.baton.policy import DAY_S, ISSUED_AHEAD_MAX_S, KEY_RING_REFRESH_
 from chalicelib.baton.testing.world import World
 from chalicelib.baton.ticket_purposes import TICKET_PURPOSES
 from tests.baton.factors.authenticator import BS, Authenticator
-from tests.baton.fixture import APP, FOLDER
+from tests.baton.fixture import APP, FOLDER, description
 from tests.baton.wire.contract import Contract
 from tests.baton.wire.conversation import JSON, NEW_PASSWORD, PASSWORD, Device, Send, through
 from tests.baton.wire.passkeys import OPTIONS as PASSKEY_OPTIONS
@@ -699,6 +699,7 @@ def test_a_login_with_an_hmac_secret_has_no_restore_key(monkeypatch: pytest.Monk
     for method, path in (("POST", f"{RESTORE_KEY}/options"), ("PUT", RESTORE_KEY), ("DELETE", RESTORE_KEY)):
         refused = phone.request(method, path, json={"credential": {}} if method == "PUT" else None)
         assert (refused.status, refused.code) == (403, "restore_refused")
+        assert "restore_refused" in str(description()["paths"][path][method.lower()]["responses"]["403"])
     bound = world.phone()
     assert bound.request("POST", f"{RESTORE_KEY}/options").status == 200
     assert bound.request("DELETE", RESTORE_KEY).status == 204
