@@ -120,8 +120,8 @@ BROWSER_PROOF_GRACE_S = MINUTE_S
 """For this time after a browser login is bound to a key, calls need no proof of the key. The first page may still load
 during the binding."""
 BOUND_COOKIE_S = 10 * MINUTE_S
-"""How long the proof of a browser's key is valid. Chromium makes only about six signatures in a few minutes. A much
-shorter life would need more signatures."""
+"""How long a browser keeps the proof of its key. Chromium makes only about six signatures in a few minutes. A much
+shorter time would need more signatures."""
 BOUND_COOKIE_GRACE_S = MINUTE_S  # how much older than BOUND_COOKIE_S the proof may be, for requests under way
 BROWSER_PROOF_BYTES_MAX = 2048  # a JWT with a P-256 key and a ticket has 900 bytes
 FLOOR_GRACE_S = MINUTE_S  # how much older than the floor a session id may be, for requests that are under way
@@ -276,9 +276,9 @@ REQUEST_MAX_S = 15
 """The time-out of the Lambda function. A request keeps the ring that it read first, so it uses a ring for at most this
 time."""
 ASKING_MAX_S = 5
-"""The maximum total time of the calls of a request to AWS and other services. After this time, Baton sends no further
-call for the request, and answers 503. The rest of ``REQUEST_MAX_S`` is enough for the longest call and a second of
-computation. The time of a team's view does not count."""
+"""If the calls of a request to AWS and other services have taken this time in total, Baton begins no further call, and
+answers 503. The rest of ``REQUEST_MAX_S`` is enough for the longest call and a second of computation. The time of a
+team's view does not count."""
 RING_SEEN_EVERYWHERE_S = KEY_RING_REFRESH_S + REQUEST_MAX_S
 
 # Exactly-once calls.

@@ -144,9 +144,9 @@ class Baton(Decorators, TeamFunctions):
 
         Args:
             environ: the settings to read. Default: the environment variables of the process.
-            claims: a pure function that returns claims. Baton adds these claims to each JWT and to each introspection
-                answer. They must have at most 1 KB as JSON, and no registered claims. If the function raises or breaks
-                one of these rules, the answer is 503.
+            claims: a pure function that returns claims. Baton adds these claims to each JWT of a login, and to the
+                introspection of an active token. A narrowed token does not have them. They must have at most 1 KB as
+                JSON, and no registered claims. If the function raises or breaks one of these rules, the answer is 503.
 
         Raises:
             ValueError: the settings are invalid. The message lists every problem.

@@ -98,8 +98,8 @@ class Settings(Struct, frozen=True):
 
     origin_secret: Secret | None
     """``BATON_ORIGIN_SECRET``: the secret that your CDN sends in the header ``Baton-Origin-Secret``, at least 32
-    characters. Default: none. If a request has this secret, its source is the address in ``CloudFront-Viewer-Address``.
-    Otherwise its source is the address that the gateway saw."""
+    characters. Default: none. The source of a request with this secret is its valid ``CloudFront-Viewer-Address``.
+    Otherwise the source is the address that the gateway saw."""
 
     resource_servers: Mapping[str, bytes]
     """``BATON_RESOURCE_SERVERS``: the servers that may introspect tokens: ``<id>:<SHA-256 of the secret in hex>``."""

@@ -30,7 +30,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
     - ``email``: canonical. It may be empty if there is an identity.
     - ``source_id``: the id of the account in the other system.
-    - ``password_hash``: the hash string of the other system, in a format that Baton can verify (``factors/hashes``).
+    - ``password_hash``: a hash string of the other system (``factors/hashes``), or a hash that Baton has made.
     - ``totp``: the secret of an authenticator app.
     - ``migrate``: at the first login, the app's function (``Baton.migrate_with``) checks the password.
     - ``second_factor_required``: the person had a second factor that cannot be moved, so Baton requires a new one.

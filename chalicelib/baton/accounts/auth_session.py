@@ -90,8 +90,8 @@ class OpenSession(Struct, frozen=True):
 class AskForFactor(Struct, frozen=True, kw_only=True):
     """Make the refusal that starts the second step of a login. It contains the ``auth_session``.
 
-    ``email_first``: mail is on. So if the account has no second factor, the login must prove the address before it
-    enrols one.
+    ``email_first``: mail is on. So if the account has an address and no second factor, the login must prove the
+    address before it enrols one.
     """
 
     entropy: Entropy
@@ -168,8 +168,13 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         A cookie client has the session in a cookie, and sends no ``text``. A page of another site must not finish a
         login. So the request of a cookie client must come from a page of the client.
 
-        Raises ``InvalidSession``. Raises ``CrossSite`` if a page of another site sends the request of a cookie client.
-        If the signature is missing or not valid, raises the error of the signature check.
+        A defect of the signature raises the error of the signature check.
+
+        Raises:
+            InvalidSession: the session is not valid, or another key signed the request. Also if an HMAC secret signed
+                the first step, and the request has no signature.
+            CrossSite: the request of a cookie client does not come from a page of the client.
+
         """
         if not text:
             text = read_cookies(message).get(LOGIN, "")

@@ -31,8 +31,8 @@ class DeleteAccount(Struct, frozen=True, kw_only=True):
         3. Delete the user and the e-mail index entry.
         4. Revoke the tokens at identity providers. This can take two seconds. A job repeats a failed revocation.
 
-        After a crash between steps 2 and 3, the account is already deleted. The operator, or the next registration of
-        the address, deletes the rest.
+        After a crash between step 2 and the end of step 3, the account is already deleted. The operator, or the next
+        registration of the address, deletes the rest.
         """
         now = self.clock()
         user = self.users.get(caller.account)

@@ -13,8 +13,8 @@ from chalicelib.baton.policy import EMAIL_BYTES_MAX
 _RAW_BYTES_MAX = 4 * EMAIL_BYTES_MAX
 """The maximum length of an address as it is sent, before it is made canonical, in bytes.
 
-In the canonical form, a character of up to four bytes becomes at least one byte. So if an address exceeds this limit,
-its canonical form is too long. The only exception is an address with blanks at its ends.
+Baton checks this limit before it computes the canonical form. The canonical form of a longer address is nearly always
+too long too. Exceptions: an address with blanks at its ends, and a domain with long runs of combining characters.
 """
 _LOCAL_BYTES_MAX = 64
 _LABEL_BYTES_MAX = 63

@@ -1,8 +1,8 @@
 """Hand a login over from an app to a browser: the app gets a code, and the browser redeems it once.
 
 The code is a ticket: Baton stores nothing before the browser redeems the code. The login of the browser is live only
-while the login of the app is live. Every write of the browser's login has this condition (`storage`). If the app's
-login ends, for example after a theft, the login of the browser ends too.
+while the login of the app is live. Every write that begins or uses the browser's login has this condition
+(`storage`). If the app's login ends, for example after a theft, the login of the browser ends too.
 """
 
 from collections.abc import Callable

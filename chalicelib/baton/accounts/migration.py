@@ -2,7 +2,7 @@
 
 The function is called only for an address without an account, or for an account that waits for its first password
 (``User.migrate``). Before the call, the rate limits count the login, and the password is checked against the decoy. So
-up to the call, a login takes as long as with any other address. The call takes additional time, so the duration of a
+up to the call, a login takes as long as with any unknown address. The call takes additional time, so the duration of a
 login reveals which addresses have already moved. Therefore a migration ends at a set date.
 """
 

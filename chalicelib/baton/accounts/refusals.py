@@ -14,9 +14,9 @@ class InvalidEmail(InvalidRequest):
 class InvalidCode(Refusal):
     """The code is wrong, or the code or the link is not valid any more.
 
-    The reason can be age, an earlier use, too many tries, or a change of the account, such as a new password. A code
-    for another device key, login or account is also refused. The answer is the same for each reason, and does not show
-    whether an account has the address.
+    The reason can be the age of the code or link, an earlier use, too many tries, or a change of the account, such as a
+    new password. A code for another device key, login or account is also refused. The answer is the same for each
+    reason, and does not show whether an account has the address.
     """
 
     status = 401

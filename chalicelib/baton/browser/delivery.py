@@ -122,7 +122,9 @@ class Deliver(Struct, frozen=True, kw_only=True):
         return Answer(answer.status, shown, headers=headers, cookies=tuple(cookies))
 
     def _end_other(self, message: Message, token: Token, *, now: int) -> None:
-        """End each login of another account whose cookies the request has. The new login replaces these cookies.
+        """End each login of another account that could continue with the cookies of the request.
+
+        The new login replaces these cookies.
 
         A thief of bound cookies could send them with a login of his own, to end the login of the owner. So if the other
         login is bound to a browser key, the cookies must have the proof of this key.

@@ -237,7 +237,7 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         return CookieCall(message, proved, None, now, remember.token.generation)
 
     def _genuine(self, text: str | None, kind: Kind, *, now: int) -> VerifiedToken | None:
-        """Verify a cookie. ``None``: the cookie is missing, or this deployment did not issue its token."""
+        """Verify a cookie. ``None``: it is missing, or is not a cookie token of this ``kind`` from this deployment."""
         if text is None:
             return None
         return genuine_cookie(self.proof, text, kind, now=now)

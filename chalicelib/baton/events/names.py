@@ -88,8 +88,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "proof_skipped_other": Event("info"),
     "stepped_up": Event("info"),
     "factor_refused": Event("info"),
-    # Recorded once a day, after several wrong codes. It is audited, because only a person with the password can send
-    # codes.
+    # Recorded once a day, after several wrong codes. It is audited, because only a person with the password, a linked
+    # identity or a token of the account can send codes.
     "second_factor_failing": Event("warning", audited=True, notice="second_factor_failing"),
     "factor_added": Event("info", audited=True, notice="factor_added"),
     "factor_removed": Event("info", audited=True, notice="factor_removed"),

@@ -1,7 +1,7 @@
 """The two checks of a new password. Each route that sets a password runs both.
 
-``check_strength`` is first, because it needs no network. ``check_breach`` is after the rate limit and before the hash.
-Otherwise a stranger could make Baton send any number of requests to another service.
+``check_strength`` is first, because it needs no network. ``check_breach`` is last, before the password is hashed. It is
+after the rate limit. Otherwise a stranger could make Baton send any number of requests to another service.
 """
 
 from msgspec import Struct

@@ -29,7 +29,7 @@ class OperationShape(Body):
 
 
 class IdentityShape(Body):
-    """An id_token of a provider that ``step_up_required`` lists. Its nonce derives from the operation."""
+    """An id_token of a provider that ``step_up_required`` lists. The nonce of this token covers the operation."""
 
     provider: ProviderName
     id_token: IdToken

@@ -95,7 +95,9 @@ class LogInFederated(Struct, frozen=True, kw_only=True):
         Raises:
             IdentityTokenInvalid, IdentityNotAllowed: see `ProveIdentity`.
             FactorRequired, EnrolmentRequired, SecondFactorUnsupported: the login needs a second factor.
-            TooManyRequests: the network sent too many refused tokens or sign-ups.
+            TooManyRequests: the network sent too many refused tokens or sign-ups, or the account has no room for
+                another login.
+            Superseded: see `FirstTokens.find_by_attempt`.
             IdentityUnknown: no account has the identity, and ``create`` is false. Or the account has just lost the
                 identity.
             AccountExists: another account has the verified address of the id_token.

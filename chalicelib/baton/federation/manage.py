@@ -183,7 +183,7 @@ class ManageIdentities(Struct, frozen=True, kw_only=True):
         """Return the ``Remember`` of the caller's device if the step-up proved a second factor, otherwise ``None``.
 
         The result is also ``None`` if the device cannot be remembered (`remember`). The change of the identities
-        forgets all other remembered devices.
+        forgets all remembered devices, except the device of this ``Remember``.
         """
         stepped_up = caller.stepped_up
         if stepped_up is None or "mfa" not in stepped_up.assurance.amr:

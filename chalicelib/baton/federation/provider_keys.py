@@ -116,7 +116,7 @@ class ProviderKeys(Struct, kw_only=True):
         """Decrypt the stored key set.
 
         Return ``None`` if the set is missing, altered or bound to an earlier ``jwks_uri``. Also return ``None`` if the
-        key ring no longer has the root secret with which the set was encrypted.
+        key ring does not have the root secret with which the set was encrypted.
         """
         if not sealed:
             return None

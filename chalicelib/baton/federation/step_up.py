@@ -70,7 +70,7 @@ def _check_fresh(proved: Proved, provider: Provider, *, now: int) -> None:
     """Check that the person proved the identity in the last 300 seconds. Raises ``IdTokenRefused``."""
     if abs(now - proved.issued_at) > PROVED_WITHIN_S:
         raise IdTokenRefused("iat", "not issued in the last 300 seconds")
-    if provider.kind == "apple":  # Apple requires face, finger or code each time
+    if provider.kind == "apple":  # Apple's sign-in sheet requires face, finger or code each time
         return
     if proved.auth_time is None or abs(now - proved.auth_time) > PROVED_WITHIN_S:
         raise IdTokenRefused("auth_time", "the person did not log in at the provider in the last 300 seconds")

@@ -38,8 +38,8 @@ def read_request(
     """Read an API Gateway proxy event (v1), or an event of ``chalice local``, which has fewer members.
 
     - ``development``: the request may come over plain http.
-    - ``origin_secret``: the secret of a CDN. If a request has this secret, ``Message.source`` is the client's address,
-      which the CDN sends in a header field. Otherwise, ``Message.source`` is the address that API Gateway saw.
+    - ``origin_secret``: the secret of a CDN. If a request has this secret and a valid header field with the client's
+      address, ``Message.source`` is this address. Otherwise, ``Message.source`` is the address that API Gateway saw.
 
     Raises ``BodyTooLarge``, ``FieldTooLarge``, ``DuplicateField`` or ``Malformed``.
     """

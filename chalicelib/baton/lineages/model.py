@@ -86,7 +86,10 @@ class Ended(Struct, frozen=True):
 
 
 NO_ATTEMPT = bytes(8)
-"""The value of an empty slot of ``Lineage.attempts``. A new lineage and an ended lineage have only empty slots."""
+"""The value of an empty slot of ``Lineage.attempts``. A new lineage has only empty slots.
+
+A lineage whose ``ended`` is set has only empty slots too.
+"""
 
 
 class BrowserKey(Struct, frozen=True):

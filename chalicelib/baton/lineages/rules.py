@@ -11,8 +11,8 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): a sign of theft, the login ends |
 | p > g | any | ``Ahead`` (E9): the DynamoDB table was rolled back, or a key leaked |
 
-Only ``judge`` decides the verdict. ``CURRENT`` in storage/dynamodb/state_writes.py is the condition for ``Current``, as
-a DynamoDB expression. If the condition is false, the store calls ``judge`` with the item that DynamoDB returned.
+At an exchange, only ``judge`` decides. ``CURRENT`` in storage/dynamodb/state_writes.py (for an unbound token, also
+``NO_PARENT``) is the condition for ``Current``. If it is false, the store calls ``judge`` with the item from DynamoDB.
 """
 
 import hashlib

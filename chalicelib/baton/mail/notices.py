@@ -30,7 +30,8 @@ class QueueNotice(Struct, frozen=True, kw_only=True):
                 language=told.language,
                 device=told.device,
                 at=at,
-                # Otherwise, a thief could use up the notices of the day, and the owner would get no undo link.
+                # A notice with an undo link is always sent. If it counted in the limit of the day, a thief could use up
+                # this limit, and the owner would get no undo link.
                 always=kind.always_told or told.undo_since is not None,
                 undo_since=told.undo_since,
             )

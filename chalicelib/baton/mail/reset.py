@@ -1,8 +1,8 @@
 """Reset a forgotten password with a code or a link from the mailbox.
 
 A reset ends every login of the account and issues no token. If logins of the account need a second factor, the
-next login must prove one too. If the address was never proved, a reset claims the account, because a stranger may have
-registered it. A reset does not claim an account from a time without mail, or an account with a second factor
+next login must prove or enrol one. If the address was never proved, a reset claims the account, because a stranger may
+have registered it. A reset does not claim an account from a time without mail, or an account with a second factor
 (`not_me.is_unproved`). An account can have a second factor and an unproved address if it enrolled the factor while mail
 was off.
 """

@@ -85,7 +85,7 @@ class VerifyAddress(Struct, frozen=True, kw_only=True):
         return session.language
 
     def _of_link(self, caller: Caller, text: str, *, now: int) -> str:
-        """Check a link of the account of this login. The result is empty, because a link has no language."""
+        """Check that a link is of the account of this login. Return an empty text, because a link has no language."""
         link = self.read_link(text, uses=VERIFY, now=now)
         if link.account != caller.account or link.version != version_bytes(caller.actor.credentials_version):
             raise InvalidCode("the link of another account, or of earlier credentials")

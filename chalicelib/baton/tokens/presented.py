@@ -1,4 +1,4 @@
-"""Verify the token and the signature of a request, and read its attempt. The only I/O is reading the key ring."""
+"""Verify the token and signature of a request, and read its attempt. The only store that it reads is the key ring."""
 
 import re
 

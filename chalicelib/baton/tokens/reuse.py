@@ -4,7 +4,8 @@ Two modules call `EndReused`:
 
 - ``exchange.py``, if `judge` in ``lineages/rules.py`` returns ``Reused`` (E8). With ``BATON_REVOKE_ON_WRONG_KEY``,
   it also calls `EndReused` if the signature of an exchange names another key (E2). Then ``judge`` is not called.
-- ``revoke.py``, if the token to revoke belongs to a bound login and is two or more generations old (`_is_reuse`).
+- ``revoke.py``, if the token to revoke belongs to a bound login whose mechanism exchanges tokens, and is two or more
+  generations old (`_is_reuse`).
 """
 
 from typing import Literal

@@ -87,7 +87,7 @@ In an account state, ``#ended_at`` and ``#ended_why`` are time and reason of the
 
 
 REQUIRED: Final = number(1)
-"""The stored value of ``q``: each login needs a second factor. If none is required, ``q`` does not exist."""
+"""The value of ``q``: an operator or an import requires a second factor at each login. Otherwise ``q`` is missing."""
 
 
 def of_account(account: AccountId) -> Item:

@@ -23,7 +23,7 @@ RING_KEY: Final[Item] = {"pk": text("K#ring")}
 IS_ACCOUNT: Final = "begins_with(pk, :account)"
 """The condition that an item is a user (table ``users``) or an account state (table ``lineages``).
 
-A deleted account has only the account state. Every other account has both items.
+An active or disabled account has both items. Of a deleted account, only the account state stays.
 """
 
 

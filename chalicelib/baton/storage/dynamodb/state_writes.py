@@ -58,7 +58,7 @@ SAME_CLIENT: Final = "#lineages.#lineage.#client = :client"
 SAME_BINDING: Final = "#lineages.#lineage.#binding = :binding"
 OF_CURRENT_GENERATION: Final = "#lineages.#lineage.#generation = :generation"
 
-# `rules.judge` returns `Current` under this condition: E4 does not apply, and the presented generation is current.
+# The condition for `Current` of `rules.judge`: E4 does not apply, and the generation is current. Also see `NO_PARENT`.
 CURRENT: Final = (
     ACTIVE,
     SAME_EPOCH,

@@ -62,6 +62,7 @@ class MemoryAttestations:
 
         Otherwise nothing is stored, and the result is one of these:
 
+        - ``Done``: the login may act, and already has this attestation.
         - ``Inactive``, ``ProofOutdated``: the result of `rules.may_act`.
         - ``Moved``: another request has stored another attestation.
         """

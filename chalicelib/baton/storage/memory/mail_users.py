@@ -1,4 +1,7 @@
-"""The writes of the mail flows in memory: prove or move an address, reset a password, undo changes, delete accounts."""
+"""The writes of the mail flows in memory.
+
+They prove or move an address, reset a password, undo changes, and delete accounts with an unproved address.
+"""
 
 from msgspec.structs import replace
 
