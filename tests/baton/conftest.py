@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,11 @@ ENVIRONMENT = {
 for name in [name for name in os.environ if name.startswith(("BATON_", "AWS_"))]:
     del os.environ[name]
 os.environ |= ENVIRONMENT
+
+# In the background (`make test &`), a shell starts a command with SIGINT ignored, and each child process inherits this.
+# The tests that stop a server with Ctrl-C would then wait without end.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Without time limits: a busy machine is sometimes slow, and most tests are not about time.
 settings.register_profile("baton", deadline=None)

@@ -65,10 +65,13 @@ def served(tree: Path) -> Iterator[str]:
         ) as process,
     ):
         url = f"http://localhost:{port}/api"
-        until_healthy(url, process)
-        yield url
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=PATIENCE_S) == 0
+        try:
+            until_healthy(url, process)
+            yield url
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=PATIENCE_S) == 0
+        finally:
+            process.kill()  # otherwise the end of this block waits for a server that did not stop
 
 
 def status_of(url: str, token: str = "") -> int:
