@@ -1,4 +1,4 @@
-"""Export every account with its password hash. The tool ``age`` encrypts all data before it is written."""
+"""Export every account with its password hash. All data is encrypted in the format of ``age`` before it is written."""
 
 import base64
 import io
@@ -59,7 +59,7 @@ def written(line: Line) -> bytes:
 
 
 class _Stream(io.RawIOBase):
-    """The lines as a file object, which the encryption tool ``age`` reads."""
+    """The lines as a file object, which the encryption library ``pyrage`` reads."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
         self._lines, self._rest = lines, b""

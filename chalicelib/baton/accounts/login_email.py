@@ -47,8 +47,8 @@ class ProveLoginEmail(Struct, frozen=True, kw_only=True):
     def send(self, message: Message, auth_session: str) -> CodeSent:
         """Send the code. A repetition sends the same code.
 
-        Raises ``InvalidSession`` and ``TooManyRequests``. Raises ``FactorRequired`` if the account has a second factor,
-        and ``NotFound`` if mail is off or the account has no address.
+        Raises ``InvalidSession``, ``TooManyRequests`` and ``Unavailable``. Raises ``FactorRequired`` if the account has
+        a second factor, and ``NotFound`` if mail is off or the account has no address.
         """
         codes, now = self._codes(), self.clock()
         session, account_state, user, _ = self._open(message, auth_session, now=now)

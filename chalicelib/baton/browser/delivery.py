@@ -69,7 +69,7 @@ class Check(Protocol):
     """Require a recent proof of the key to which a login is bound."""
 
     def __call__(self, message: Message, account: AccountId, lineage: Lineage, *, now: int) -> None:
-        """Raise ``DeviceProofRequired`` if the login is bound, and the cookies of the request have no recent proof."""
+        """Raise ``DeviceProofRequired`` if the login needs a proof of its browser key, and the cookies have none."""
 
 
 class Deliver(Struct, frozen=True, kw_only=True):

@@ -146,8 +146,8 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
       to a thief.
     - The bindings of all HMAC devices are equal. So for an HMAC device, only the login ``lineage`` counts.
 
-    ``lineage``: the device's present login or, during a login, its last login. ``None``: the device did not sign with
-    an HMAC secret of the account.
+    ``lineage`` matters only for an HMAC device: its present login or, during a login, the earlier login whose secret
+    signed the request. ``None``: no such secret signed it.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding

@@ -109,8 +109,8 @@ def rotate_root(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
 def rotate_due(ring: Ring, entropy: Entropy, *, now: int) -> Ring:
     """Rotate the keys that are due. If no key is due, return the same ring.
 
-    The next signing key begins to sign at its planned time, even if this function is not called. This function makes
-    the key after the next signing key.
+    The ring already has the next signing key, which begins to sign at its planned time even if this function is not
+    called. This function adds the key that will follow the next key.
     """
     rotated = ring
     if now >= ring.signing[-1].signs_from - NEXT_SIGNING_KEY_AHEAD_S:

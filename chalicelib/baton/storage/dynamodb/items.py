@@ -121,9 +121,9 @@ def _parts(condition: str, update: str, names: Mapping[str, str], values: Mappin
 
 @lru_cache(maxsize=64)
 def _mentioned(condition: str, update: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names and the values in two expressions.
+    """Return the placeholders of names (``#n``) and of values (``:v``) that occur in the two expressions.
 
-    The cache needs few entries, because only this package writes expressions.
+    A small cache is enough, because this package has few different expressions.
     """
     mentioned = sorted(set(re.findall(r"[#:]\w+", f"{condition} {update}")))
     return (

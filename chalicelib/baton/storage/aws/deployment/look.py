@@ -111,7 +111,7 @@ class Deployment:
         return [found]
 
     def _log_groups(self, name: str) -> list[ObservedLogGroup]:
-        """Read the log group ``name``, and the log groups of the scheduled jobs: their names begin with ``name-``."""
+        """Read the log group ``name``, and the log groups of the jobs: their names begin with ``name-``."""
         groups = self._call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
         ours = [
             group for group in groups if group["logGroupName"] == name or group["logGroupName"].startswith(name + "-")
