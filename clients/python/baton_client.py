@@ -2318,7 +2318,7 @@ class BatonClient:
         return self._request("POST", path, urlencode(form).encode(), created=created, fields=named, signer=signer)
 
     def _drop(self, ended: Session | None, *, known: bool = True) -> None:
-        """Remove the ended login from the storage. Keep another login that was stored in its place (rule 3).
+        """Remove the login `ended` from the storage. If the storage now has another login, keep that login (rule 3).
 
         `known=False`: also delete the last HMAC secret, because the account of the secret no longer exists.
         """

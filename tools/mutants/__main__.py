@@ -93,7 +93,7 @@ def run_tests(tree: Path, tests: Sequence[str], output: str = os.devnull, cpu_ma
         from hypothesis import Phase, settings  # noqa: PLC0415 - only in the child
 
         # The first failing example is enough. The profile of the tests would go on to simplify it. The examples are
-        # the same in each run, so a mutant that is killed once is always killed.
+        # the same in each run, so no random example decides whether a mutant survives.
         phases = [Phase.explicit, Phase.generate]
         settings.register_profile("mutants", deadline=None, phases=phases, database=None, derandomize=True)
         settings.load_profile("mutants")
