@@ -5,6 +5,7 @@ same time. The tests run first without a mutant, because tests that always fail 
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -112,6 +113,7 @@ class Laboratory:
         self._free = list(trees)
         self._running: dict[int, tuple[multiprocessing.Process, Mutant, Path]] = {}
         self._fork = multiprocessing.get_context("fork")
+        self._numbers = itertools.count(1)
 
     def survivors(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
         """Run the tests of each mutant. Yield each mutant when its tests end, and whether it survived."""
@@ -123,11 +125,11 @@ class Laboratory:
 
     def _begin(self, mutant: Mutant, tree: Path) -> None:
         file = tree / mutant.file
-        before = file.stat()
+        # Python uses the bytecode of a file if it has the time (in seconds) and the size of the file. With a time of
+        # its own, a mutant cannot run with the bytecode of an earlier mutant.
+        changed_at = file.stat().st_mtime + next(self._numbers)
         file.write_text(mutant.applied(file.read_text("utf-8")), "utf-8")
-        os.utime(
-            file, (before.st_mtime + 10, before.st_mtime + 10)
-        )  # with the old time, Python could use the bytecode of the original
+        os.utime(file, (changed_at, changed_at))
         process = self._fork.Process(target=run_tests, args=(tree, mutant.tests))
         process.start()
         assert process.pid is not None

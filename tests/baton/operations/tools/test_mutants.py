@@ -1,5 +1,6 @@
 """Tests of the mutants: each changes existing code, and a surviving mutant is reported."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -73,19 +74,22 @@ def test_a_mutant_whose_text_moved_is_noticed() -> None:
 
 @pytest.mark.prove
 def test_a_mutant_without_effect_survives_and_a_harmful_one_is_killed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They run in a copy of the tree, whose file is restored in between.
 
-    If the tests fail without a mutant, the failures are printed.
+    A mutant does not run with the bytecode of an earlier mutant of the same size. If the tests fail without a mutant,
+    the failures are printed.
     """
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = "chalicelib/baton/keys/base64url.py"
     tree = copied(tmp_path / "tree")
     assert unchanged(tree, TESTS[file])
     harmless = Mutant(file, "nothing", "over = len(text) % 4", "over = len(text) % (2 + 2)")
     harmful = Mutant(file, "something", "over = len(text) % 4", "over = len(text) % 3")
-    ended = dict(Laboratory([tree]).survivors([harmless, harmful, harmless]))
-    assert ended == {harmless: True, harmful: False}
+    same_size = Mutant(file, "nothing, with the size of something", "over = len(text) % 4", "over = len(text) & 3")
+    ended = list(Laboratory([tree]).survivors([harmless, harmful, same_size, harmful]))
+    assert ended == [(harmless, True), (harmful, False), (same_size, True), (harmful, False)]
     assert (tree / file).read_bytes() == (ROOT / file).read_bytes()
     assert not capfd.readouterr().err
     (tree / file).write_text(harmful.applied((ROOT / file).read_text("utf-8")), "utf-8")
