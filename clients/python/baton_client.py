@@ -1244,9 +1244,9 @@ class BatonClient:
     ) -> "Session | LoginStep":
         """Create an account and log in. A repetition after `Offline` or a crash is safe.
 
-        - If the server refuses with `verification_required`, call `start_registration`. Then call `register` again,
-          with the result as `mail_session` and the code from the mail as `code`.
-        - If the result is a `LoginStep`, enrol a second factor with this step.
+        - If the server refuses with `verification_required`, call `start_registration`, which returns a `mail_session`.
+          Then call `register` again, with this `mail_session` and the code from the mail as `code`.
+        - If `register` returns a `LoginStep`, enrol a second factor with this step.
         """
         proof = {"mail_session": mail_session, "code": code} if mail_session else {}
         return self._begin("/register", email, password, device_name, self._patience(deadline_s), proof)

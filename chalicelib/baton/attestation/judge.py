@@ -1,10 +1,10 @@
-"""Judge the evidence of a login, and remember it for the device key.
+"""Judge whether the evidence of a login proves a genuine app on a genuine phone. Store the result for the device key.
 
 The evidence of a login is judged before the rate limit and the password. So if a client requires evidence, a list of
 stolen passwords is of no use without genuine phones. The evidence of a login is stored only after the check of the
 first factor, so the login of a stranger stores no evidence.
 
-The verifiers and the certificates are imported at the first evidence.
+The verifiers and the certificates are imported when the first evidence arrives.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """A restore key, with which the owner of a phone is logged in on the next phone. No I/O.
 
 A restore key is a WebAuthn credential, but Baton never treats it as a passkey. The platform copies the restore key to
-the new phone. For each device key, Baton stores at most one restore key, which a login with this device key made. The
-restore key works while this login is live, so Baton need not delete the restore key when the login ends. A later login
-with the same device key needs a new restore key.
+the new phone. For each device key, Baton stores at most one restore key. The restore key works only while the login
+that made it is live, so Baton need not delete the restore key when that login ends. A later login with the same device
+key needs a new restore key.
 """
 
 from collections.abc import Collection, Mapping

@@ -19,7 +19,7 @@ from chalicelib.baton.tokens.call import SAFE_METHODS
 
 
 class Request(Struct, frozen=True):
-    """A request. ``route`` is the path template of its route. ``path`` has the path parameters, percent-decoded."""
+    """A request. ``route``: the path template of its route. ``path``: name of a path parameter -> decoded value."""
 
     message: Message
     route: str

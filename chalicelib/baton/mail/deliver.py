@@ -27,7 +27,7 @@ class Dropped(Exception):
 
 
 class DeliverMail(Struct, frozen=True, kw_only=True):
-    """Read the account of an order. Then send or drop the mail."""
+    """Open an order of the mail queue, and read its account. Then send the mail, or drop it."""
 
     clock: Clock
     key_ring: KeyRing

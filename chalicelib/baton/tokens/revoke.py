@@ -28,8 +28,8 @@ class Revoke(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, *, token: str, client_id: str | None) -> None:
         """End the login. An invalid token is not an error (RFC 7009 2.2). A token of another client is refused (2.1).
 
-        To end a bound lineage, the request must be signed with the key or HMAC secret of the lineage. The token alone
-        is not enough.
+        To end a bound login, the request must be signed with the key or HMAC secret of the login. The token alone is
+        not enough.
 
         An app also calls this route when it detects a copy of its device (rule 8 for clients, docs/baton/wire.md). In a
         bound login whose mechanism exchanges tokens, a token that is two or more generations old ends the login with

@@ -57,7 +57,7 @@ class Kept(Struct, frozen=True, gc=False):
 
 
 class Events:
-    """The last 2,000 events, and their streams. The first event has number 1. The numbers rise by 1."""
+    """The last 2,000 events, and the streams that send them. The first event has number 1. The numbers rise by 1."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Begin without an event. ``clock`` is the clock of the server."""

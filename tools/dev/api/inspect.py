@@ -31,7 +31,7 @@ def inspected(baton: Any, text: str) -> dict[str, object]:  # noqa: ANN401 - of 
 
 
 def presented(baton: Any, text: str) -> Presented | None:  # noqa: ANN401 - of the current modules
-    """Return the login and the generation of a token, expired or not. ``None``: Baton cannot read it."""
+    """Return the login and the generation number of a token, also if it has expired. ``None``: Baton cannot read it."""
     token, _ = _read(baton, text)
     return Presented(token.account, token.lineage, token.generation) if token else None
 

@@ -240,9 +240,9 @@ def _cancellation_codes(response: Mapping[str, Any]) -> set[str]:
 
 
 def _conflicted(response: Mapping[str, Any]) -> bool:
-    """Check whether AWS refused a request because of a conflict with a transaction.
+    """Check whether AWS refused a write or a transaction because another transaction used one of its items.
 
-    Nothing was written, and a retry is safe. A condition of the refused transaction may have failed too.
+    Nothing was written, and a retry is safe. If a transaction was refused, a condition in it may have failed too.
     """
     if _code(response) == "TransactionCanceledException":
         reasons = _cancellation_codes(response)

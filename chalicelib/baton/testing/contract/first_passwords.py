@@ -36,7 +36,7 @@ class FirstPasswordsContract(LineagesUnderTest):
         verified: bool = False,
         demands: bool = False,
     ) -> Done | Moved:
-        """Set the first password. The caller has read the user ``WAITING`` and the account state ``STATE``."""
+        """Set the first password, as a caller that has read the user ``WAITING`` and the account state ``STATE``."""
         return storage.accounts.set_first_password(
             WAITING, password_hash, expected=STATE, verified=verified, demands=demands, now=NOW
         )

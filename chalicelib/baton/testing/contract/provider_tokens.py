@@ -101,7 +101,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == [WAITING]
 
     def test_the_token_of_a_claimed_account_waits(self, storage: StorageUnderTest) -> None:
-        """A claim removes the identities of the account. The token of each identity waits for its revocation."""
+        """A reset that claims the account removes its identities. Their provider tokens wait for revocation."""
         self.signed_up(storage)
         done = storage.accounts.reset_password(AT_APPLE, NEW_PASSWORD_HASH, mark=MARK, claim=True, now=LATER)
         assert done == Done()

@@ -56,7 +56,7 @@ class RestoresContract(Contract):
     """The tests of restore keys (``keep_restore_key``) and of restored logins (``add_lineage``)."""
 
     def with_keys(self, storage: StorageUnderTest, **keys: RestoreKey) -> None:
-        """Register a person with these restore keys, and with two devices."""
+        """Register a person who has the restore keys ``keys``, by name of the device, and two devices."""
         user = replace(USER, restore=keys)
         assert storage.accounts.register(user, state_with(MINE_LIVE, OTHER_LIVE)) == Done()
 

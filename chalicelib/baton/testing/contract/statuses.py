@@ -149,7 +149,8 @@ class StatusesContract(LineagesUnderTest):
     def test_roles_stay_with_every_other_write(self, storage: StorageUnderTest) -> None:
         """The writes below keep the roles, the attributes and the required second factor.
 
-        The test makes an exchange, a login, the end of one and all logins, a password change, disabling and enabling.
+        The test exchanges a token, logs in, ends one login, changes the password, and ends all logins. Then it disables
+        and enables the account.
         """
         storage.accounts.register(USER, full(MINE_LIVE, OTHER_LIVE))
         self.exchange(storage, presented())
