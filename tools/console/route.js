@@ -9,7 +9,7 @@ export const TITLES = { wire: "Wire", accounts: "Accounts", phones: "Phones", st
 const LAST = "baton.console.page";
 
 /** Without an address, the page that was open the last time: at first, the stories. */
-function read() {
+export function address() {
   const [page, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   if (!page) return { page: localStorage.getItem(LAST) ?? "stories", one: "", more: "" };
   return TITLES[page] ? { page, one: rest[0] ?? "", more: rest[1] ?? "" } : { page: "stories", one: "", more: "" };
@@ -23,9 +23,9 @@ function decoded(text) {
   }
 }
 
-export const route = store(read());
+export const route = store(address());
 addEventListener("hashchange", () => {
-  const now = read();
+  const now = address();
   if (now.page !== "search") localStorage.setItem(LAST, now.page);
   route.set(now);
 });

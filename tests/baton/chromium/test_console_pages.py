@@ -103,13 +103,33 @@ def test_the_search_finds_requests_accounts_and_devices(console: Open, console_s
     tab.wait(".detail h2", "/register")
     tab.ask("press", key="Escape")  # leaves the search box
     search("eve@example.com")
-    tab.wait("h1", "eve@example.com")
+    tab.wait(".login h3")  # the page of the account: the page of the search also has the address in its heading
     tab.ask("press", key="Escape")
     search(made["device_id"])
     tab.wait(".card-link", "eve@example.com")
     tab.ask("press", key="Escape")
     search("nobody@example.com")
     tab.wait(".empty", "Nothing was found.")
+
+
+EARLIER_RESULT_AFTER_A_NEW_SEARCH = """
+const kept = window.setTimeout;
+window.setTimeout = (act, ms, ...given) => {
+  if (ms || !document.querySelector(".card-link")) return kept(act, ms, ...given);  // the result has not arrived
+  location.hash = "#/search/a-later-text";  // the page gets the event `hashchange` after this function
+  act(...given);
+};
+location.hash = "#/search/eve%40example.com";
+"""
+
+
+def test_the_result_of_an_earlier_search_does_not_replace_a_later_search(console: Open, console_server: Served) -> None:
+    """Scenario: the person searches again when the first result arrives, which would open the page of the account."""
+    console_server.api("/register", {"email": "eve@example.com", "password": PASSWORD, "client_id": "simple"})
+    tab = console("wire")
+    tab.run(EARLIER_RESULT_AFTER_A_NEW_SEARCH)
+    tab.wait(".empty", "Nothing was found.")
+    assert tab.texts("h1") == ["Search: a-later-text"]
 
 
 def test_markup_is_text(console: Open, console_server: Served) -> None:

@@ -1,6 +1,6 @@
 // The search: one box for e-mail addresses, accounts, devices and request ids.
 import { dev, part } from "../parts/server.js";
-import { go, route } from "../route.js";
+import { address, go, route } from "../route.js";
 import { mode } from "../parts/machine.js";
 import { Code, Empty, Loaded, html, useEffect, useLoaded, useStore } from "../parts/ui.js";
 import { AccountRows } from "./accounts.js";
@@ -23,7 +23,8 @@ export function Search() {
     return { accounts, requests, lines: [] };
   }, `search ${text}`);
   useEffect(() => {
-    if (!loaded.value) return;
+    const now = address(); // newer than `route`, which changes with the event `hashchange`
+    if (!loaded.value || now.page !== "search" || now.one !== text) return;
     const { accounts, requests } = loaded.value;
     if (requests.length === 1 && requests[0].request_id === text) location.replace(`#/wire/${part(text)}`);
     else if (accounts.length === 1 && [accounts[0].account, accounts[0].email].includes(text)) go("accounts", accounts[0].account);
