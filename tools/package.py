@@ -90,7 +90,7 @@ _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 def runtime() -> str:
     """Return the Lambda runtime with the Python version of this process. Exit if Lambda does not have this version.
 
-    Chalice packages for the Python version that it runs on.
+    The zip is for this Python version: ``chalice package`` uses the version that runs Chalice.
     """
     import botocore.session  # noqa: PLC0415 - slow to import
 

@@ -129,8 +129,8 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
     def _failed(self, account: AccountId, *, now: int) -> None:
         """Record a code that was wrong or used.
 
-        After ``SECOND_FACTOR_FAILING_AT`` such codes in a day, also tell the owner, once a day. The sender of the
-        codes may be a stranger who has the password, a linked identity or a token of the account.
+        After ``SECOND_FACTOR_FAILING_AT`` such codes in a day, also tell the owner, once a day. The codes may come
+        from a stranger who has the password, a linked identity or a token of the account.
         """
         self.log.record("factor_refused", account=account)
         with contextlib.suppress(errors.Unavailable):

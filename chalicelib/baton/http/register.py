@@ -19,7 +19,7 @@ def register(app: Chalice, routes: Iterable[Route], views: Views) -> None:
 
 
 def register_later(app: Chalice, listed: Iterable[str], later: Later) -> None:
-    """Register each ``METHOD path`` of ``listed``. The first request to one of these routes makes all their views."""
+    """Register each ``METHOD path`` of ``listed``. The first request to any of them makes the views of all."""
     for method, path in map(str.split, listed):
         app.route(path, methods=[method], name="later")(later.view(method, path))
 

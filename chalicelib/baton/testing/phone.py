@@ -205,7 +205,7 @@ class Phone:
         self._lost_answers = times
 
     def restart(self) -> None:
-        """End the app and start it again. The phone keeps its session, and loses no further requests or answers."""
+        """End the app and start it again. The phone keeps its session. The next requests and answers are not lost."""
         self._lost_requests = self._lost_answers = 0
 
     def log_in(self, route: Literal["/register", "/login"], password: str, device: Mapping[str, object]) -> Reply:

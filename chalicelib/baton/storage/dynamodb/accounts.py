@@ -87,8 +87,8 @@ class Users:
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the password hash, raise the credentials version, and end every login except the actor's.
 
-        If an app handed the actor's login over to a browser, this login ends too, because the login of the app ends.
-        Remembered devices are deleted. ``Moved``: a condition in `accounts.ports.Users` is false.
+        If the actor's login began with a handover, it ends too, because it ends with the login of the app. Remembered
+        devices are deleted. ``Moved``: a condition in `accounts.ports.Users` is false.
         """
         tables = self._database.tables
         replace_password_hash = expression(

@@ -1,4 +1,4 @@
-"""The writes of the mail flows in memory.
+"""The writes of the mail flows, for the storage in memory.
 
 They prove or move an address, reset a password, undo changes, and delete accounts with an unproved address.
 """

@@ -71,7 +71,7 @@ class RestoresContract(Contract):
         return storage.lineages.add_lineage(NEW_PHONE, expected=expected, replaced=(), removed=(), lineages_max=6)
 
     def test_a_restore_key_is_kept_and_replaced(self, storage: StorageUnderTest) -> None:
-        """Each device has at most one restore key. A repeated call returns ``Done``. Nothing else changes."""
+        """A new restore key replaces the restore key of the same device only. A repeated call returns ``Done``."""
         self.with_keys(storage, tablet=KEY)
         for key in (KEY, NEW_KEY, NEW_KEY):
             assert storage.factors.keep_restore_key(ACTOR, "phone", key, now=NOW) == Done()
