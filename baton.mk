@@ -24,8 +24,8 @@ export PORT
 HOST := 127.0.0.1
 export HOST
 export PYTHONPATH := .:clients/python
-# Many container images set this variable. With it, each process compiles all of its modules again, and pytest compiles
-# all tests again.
+# Many container images set this variable. With it, no process stores bytecode, so each process compiles all of its
+# modules again, and pytest compiles all tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Long tests follow each other in the order of the tests. A process that has finished its share therefore takes tests of

@@ -511,7 +511,7 @@ def _session(client: BatonClient) -> Session:
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[str]:
-    """Yield the origin of the server on this port. If no server answers there, start one on a free port."""
+    """Yield the origin of the server on this port. If its health check fails, start one on a free port."""
     origin = f"http://localhost:{port}"
     try:
         with urllib.request.urlopen(f"{origin}/api/health", timeout=5):  # noqa: S310 - loopback

@@ -1,4 +1,4 @@
-"""Judge whether the evidence of a login proves a genuine app on a genuine phone. Store the result for the device key.
+"""Judge whether the evidence of a login proves a genuine app on a genuine phone. Store accepted evidence by device key.
 
 The evidence of a login is judged before the rate limit and the password. So if a client requires evidence, a list of
 stolen passwords is of no use without genuine phones. The evidence of a login is stored only after the check of the

@@ -103,7 +103,8 @@ def test_the_search_finds_requests_accounts_and_devices(console: Open, console_s
     tab.wait(".detail h2", "/register")
     tab.ask("press", key="Escape")  # leaves the search box
     search("eve@example.com")
-    tab.wait(".login h3")  # the page of the account: the page of the search also has the address in its heading
+    tab.wait("h1", "eve@example.com")
+    tab.wait(".login h3")  # the page of the search has the same text in its heading, but shows no login
     tab.ask("press", key="Escape")
     search(made["device_id"])
     tab.wait(".card-link", "eve@example.com")

@@ -240,7 +240,7 @@ def _cancellation_codes(response: Mapping[str, Any]) -> set[str]:
 
 
 def _conflicted(response: Mapping[str, Any]) -> bool:
-    """Check whether AWS refused a write or a transaction because another transaction used one of its items.
+    """Check whether AWS refused a write or a transaction because a transaction of another request used the same item.
 
     Nothing was written, and a retry is safe. If a transaction was refused, a condition in it may have failed too.
     """

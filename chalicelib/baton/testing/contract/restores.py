@@ -56,7 +56,7 @@ class RestoresContract(Contract):
     """The tests of restore keys (``keep_restore_key``) and of restored logins (``add_lineage``)."""
 
     def with_keys(self, storage: StorageUnderTest, **keys: RestoreKey) -> None:
-        """Register a person who has the restore keys ``keys``, by name of the device, and two devices."""
+        """Register a person who has two logins, and the restore keys ``keys`` (name of the device -> key)."""
         user = replace(USER, restore=keys)
         assert storage.accounts.register(user, state_with(MINE_LIVE, OTHER_LIVE)) == Done()
 
@@ -71,7 +71,7 @@ class RestoresContract(Contract):
         return storage.lineages.add_lineage(NEW_PHONE, expected=expected, replaced=(), removed=(), lineages_max=6)
 
     def test_a_restore_key_is_kept_and_replaced(self, storage: StorageUnderTest) -> None:
-        """A new restore key replaces the restore key of the same device only. A repeated call returns ``Done``."""
+        """A new restore key replaces that of its device, and nothing else. A repeated call returns ``Done``."""
         self.with_keys(storage, tablet=KEY)
         for key in (KEY, NEW_KEY, NEW_KEY):
             assert storage.factors.keep_restore_key(ACTOR, "phone", key, now=NOW) == Done()
