@@ -84,7 +84,7 @@ class Stage:
     def _find(self, request: DevRequest) -> GatewayResponse:
         """Find an account by its address or id, or otherwise by the id of one of its logins or requests.
 
-        The log lines of the API show the account of a login or a request.
+        The search for a login or a request reads the log of the API: its lines have the account.
         """
         text = request.parameters("q").get("q", "").strip()
         if not text:

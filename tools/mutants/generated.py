@@ -107,7 +107,7 @@ def _turned(node: ast.Compare) -> Iterator[ast.Compare]:
 
 
 def _shortened(where: str, node: ast.Tuple) -> Iterator[tuple[str, ast.expr, ast.expr]]:
-    """Yield a tuple of conditions without one of its parts, once for each part. Yield nothing for another tuple."""
+    """Yield a tuple of names without one of its parts, once for each part. Yield nothing for any other tuple."""
     made_of = [type(part) for part in node.elts]
     if ast.Name in made_of and set(made_of) <= {ast.Name, ast.Starred, ast.Constant}:
         for place in range(len(node.elts)):

@@ -1,8 +1,9 @@
 """The enrolment of an authenticator app: a ticket for the client until the first code is typed. No I/O.
 
-Nothing is stored before the first code is right. The ticket has the secret, and is bound to one login: the lineage that
-requested the ticket, or the lineage that the unfinished login will begin. The enrolment stores the mark of the ticket
-(`mark_of_ticket`) in the user's `Totp`. So a repeated request finds its own enrolment and gets the same recovery codes.
+Nothing is stored before the first code is right. The ticket has the secret, and is bound to one lineage: the lineage
+that requested the ticket or, in an unfinished login, the lineage that this login will begin. The enrolment stores the
+mark of the ticket (`mark_of_ticket`) in the user's `Totp`. So a repeated request finds its own enrolment and gets the
+same recovery codes.
 """
 
 import hashlib

@@ -194,7 +194,7 @@ class Ring(Struct, frozen=True):
     def decoy_account(self, email: str) -> AccountId:
         """Return an account id that cannot exist, so that an unknown address causes the same reads as a known address.
 
-        Its root version is 0, which no root has.
+        The id has the root version 0. No root has this version.
         """
         mac = _mac(derive(self.email_key, b"decoy account"), email)
         return AccountId(encode_base64url(bytes([_NO_ROOT_VERSION]) + mac[: ID_BYTES - 1]))

@@ -265,7 +265,7 @@ def _unreadable(message: Message, field: str, error: NotStructured, write: str) 
 
 
 def _has_tag(parameters: Mapping[str, object], tag: str) -> bool:
-    """Check whether the parameters have this tag. A tag of the type ``Token`` counts too: ``find_input`` refuses it."""
+    """Check whether the parameters have this tag as a string, or as a ``Token``, which ``find_input`` refuses."""
     return parameters.get("tag") in {tag, Token(tag)}
 
 
