@@ -54,7 +54,10 @@ class NoteForwarding(Struct, frozen=True, kw_only=True):
     log: Log
 
     def __call__(self, email: str, *, on: bool, now: int) -> None:
-        """Stop the mails to an address as after a bounce, or allow them again if ``on`` is true. A complaint stays."""
+        """Suppress an address as after a bounce. If ``on`` is true, lift this suppression instead.
+
+        Mails to an address that was suppressed after a complaint (a report as spam) stay suppressed.
+        """
         try:
             index = self.key_ring.current(now=now).email_index(canonical_email(email))
         except InvalidEmail:

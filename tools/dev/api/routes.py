@@ -1,4 +1,4 @@
-"""The routes of the development API, ``/_dev``: docs/baton/development.md has every body."""
+"""The routes of the development API, ``/_dev``. docs/baton/development.md describes the bodies."""
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
