@@ -124,7 +124,7 @@ def _unavailable(reason: str) -> Exception:
 
 
 class _WatchedClient:
-    """An ``AwsClient`` that notes each call, and injects the faults of the request."""
+    """An ``AwsClient`` that notes each call to AWS. It also injects the faults that are set for the app's request."""
 
     def __init__(self, name: str, client: Any, *, counts: bool) -> None:  # noqa: ANN401 - of the current modules
         self._name, self._client, self._counts = name, client, counts

@@ -200,7 +200,10 @@ class PasskeysContract(Contract):
         assert storage.factors.change_factors(ACTOR_OF_SOMEBODY, add, remember=None, now=NOW) == Done()
 
     def test_a_passkey_that_is_removed_leaves_a_credential_of_another_account(self, storage: StorageUnderTest) -> None:
-        """Scenario: a user has a passkey, but the credential belongs to another account, which must keep it."""
+        """Scenario: two users list the same passkey, and its credential id is stored for the second user.
+
+        If the first user removes the passkey or deletes the account, the second user keeps the passkey.
+        """
         self.with_passkeys(storage)
         storage.accounts.register(OF_SOMEBODY, state_with(MINE_LIVE, account=SOMEBODY_ELSE))
         change = storage.factors.change_factors

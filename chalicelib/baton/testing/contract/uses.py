@@ -1,4 +1,4 @@
-"""What the store ``lineages`` must do when a use is recorded (``lineages/ports.py``)."""
+"""What the store ``lineages`` must do when it records that a login was used (``record_use``, ``lineages/ports.py``)."""
 
 import pytest
 from msgspec.structs import replace
