@@ -1,6 +1,8 @@
 """Guarantees 1 to 3 and 9: after a fault at any call, a repeated request has the same result as without the fault."""
 
+import itertools
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -180,6 +182,17 @@ def test_every_fault_at_every_call_does_not_change_the_result(
     found, cases = play(stage, scenario, every=1)
     record_property("cases", cases)
     assert not found, "\n".join(found)
+
+
+def test_a_machine_that_pauses_is_no_fault(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenario: ten seconds pass at each look at the clock, as on a busy machine. Each call is still in time."""
+    (scenario,) = [each for each in SCENARIOS if str(each) == "POST /login again, after it was answered"]
+    stage.clear()
+    act = scenario.prepare(stage)
+    with monkeypatch.context() as slow:
+        slow.setattr(time, "monotonic", itertools.count(step=10).__next__)
+        plain = undisturbed(stage, stage.remember(), act)
+    assert plain.verdicts == ("200",)
 
 
 def test_every_route_has_its_scenario(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import functools
 import json
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 from chalicelib.baton.storage.aws import connection as transport
 from chalicelib.baton.storage.aws import service as engine
+from chalicelib.baton.storage.aws import small_client
 from chalicelib.baton.storage.aws.small_client import SMALL_CLIENTS, SmallClient
 from tests.baton.proofs.faults.line import CHECKSUM, Deliver, Line, Lost, Reply, Sending, TimedOut
 from tools.dev.engine import REGION
@@ -42,6 +44,7 @@ def over_botocore(line: Line) -> Iterator[None]:
         patch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
         # botocore stops retrying after a few hundred failures. Each case here begins with the full retry quota.
         patch.setattr("botocore.retries.quota.RetryQuota.acquire", lambda _quota, _amount: True)
+        _stop_the_clock(patch)
         yield
 
 
@@ -60,7 +63,18 @@ def over_small(line: Line) -> Iterator[None]:
         patch.setattr(engine, "SMALL_CLIENTS", clients)
         patch.setattr(socket, "create_connection", lambda _address, timeout: Connection(line, timeout))
         patch.setattr(transport, "select", SimpleNamespace(poll=Watch, POLLIN=select.POLLIN))
+        _stop_the_clock(patch)
         yield
+
+
+def _stop_the_clock(patch: pytest.MonkeyPatch) -> None:
+    """Let no time pass for the AWS clients. When the machine of the tests pauses for seconds, no call gets too late."""
+    stopped = SimpleNamespace(**vars(time) | {"monotonic": lambda: 0.0})
+    for module in (transport, small_client):
+        patch.setattr(module, "time", stopped)
+    defaults = engine.AwsClient.__init__.__kwdefaults__
+    assert defaults is not None
+    patch.setitem(defaults, "monotonic", stopped.monotonic)
 
 
 TRANSPORTS: dict[str, Callable[[Line], AbstractContextManager[None]]] = {"botocore": over_botocore, "small": over_small}
