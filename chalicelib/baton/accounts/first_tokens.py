@@ -132,8 +132,8 @@ class Admit(Struct, frozen=True, kw_only=True):
 
         ``basis`` is the unfinished login of an ``auth_session``, the login of the old phone (a restore), or the login
         of the app (a handover). An unfinished login must still be valid. The login of the phone or app must be live:
-        otherwise, ``basis.refusal`` is raised. If ``basis`` is ``None``, the new login depends on no
-        earlier step.
+        otherwise, ``basis.refusal`` is raised. If ``basis`` is ``None``, the new login depends on no earlier
+        step.
 
         A retry with the same attempt gets the same tokens.
 

@@ -56,7 +56,7 @@ class NoteForwarding(Struct, frozen=True, kw_only=True):
     def __call__(self, email: str, *, on: bool, now: int) -> None:
         """Suppress an address as after a bounce. If ``on`` is true, lift this suppression instead.
 
-        Mails to an address that was suppressed after a complaint (a report as spam) stay suppressed.
+        An address that was suppressed after a complaint (a report as spam) stays suppressed.
         """
         try:
             index = self.key_ring.current(now=now).email_index(canonical_email(email))

@@ -1,8 +1,8 @@
 """Observe Baton from inside, for the development server: calls to AWS, tokens, exchanges and signatures.
 
 Each environment of ``app.py`` gets a storage and AWS clients (`Effects`) that take notes while a request runs. The
-notes of the request are in ``CURRENT``. They take no notes outside a request, and
-none about the mails that are sent after an answer.
+notes of the request are in ``CURRENT``. They take no notes outside a request, and none about the mails that are sent
+after an answer.
 """
 
 import functools
