@@ -7,6 +7,7 @@ import configparser
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -361,3 +362,20 @@ def test_editor_and_formatter_agree() -> None:
     assert settings_of("Makefile")["indent_style"] == "tab"
     assert "insert_final_newline" not in settings_of("tests/vectors/rfc9421.json")
     assert settings_of("chalicelib/baton/http/openapi.json")["indent_size"] == "1"
+
+
+def test_make_stores_bytecode_where_the_environment_forbids_it(tmp_path: Path) -> None:
+    """Many container images set ``PYTHONDONTWRITEBYTECODE``. Without bytecode, each process compiles all modules."""
+    (tmp_path / "Makefile").write_text(f"include {ROOT / 'baton.mk'}\n\nshow-environment:\n\t@env\n", "utf-8")
+    made = subprocess.run(
+        [shutil.which("make") or "make", "show-environment"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    names = {line.partition("=")[0] for line in made.stdout.splitlines()}
+    assert "PYTHONUNBUFFERED" in names, "make passes on the other variables"
+    assert "PYTHONDONTWRITEBYTECODE" not in names

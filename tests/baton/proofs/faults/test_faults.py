@@ -10,6 +10,7 @@ import pytest
 
 from chalicelib.baton.http.answer import status_and_error
 from chalicelib.baton.routing import Dialect
+from chalicelib.baton.storage.aws.service import AwsClient
 from tests.baton.proofs.faults import (
     attestation_endpoints,
     browser_endpoints,
@@ -192,7 +193,8 @@ def test_a_machine_that_pauses_is_no_fault(stage: Stage, monkeypatch: pytest.Mon
     with monkeypatch.context() as slow:
         slow.setattr(time, "monotonic", itertools.count(step=10).__next__)
         plain = undisturbed(stage, stage.remember(), act)
-    assert plain.verdicts == ("200",)
+        assert plain.verdicts == ("200",)
+        assert AwsClient("dynamodb")._monotonic() == 0, "the clock of the AWS clients runs in the fault tests"
 
 
 def test_every_route_has_its_scenario(stage: Stage) -> None:
