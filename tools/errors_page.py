@@ -70,11 +70,11 @@ def render() -> str:
             refusal = member()
             status, error = status_and_error(refusal, Dialect.PROBLEM)
             oauth_status, oauth_error = status_and_error(refusal, Dialect.OAUTH)
-            words = f"{status} `{error}`"
+            words = f"Status {status}, `error` `{error}`"
             if (oauth_status, oauth_error) != (status, error):
-                words += f" (under `/oauth/*`: {oauth_status} `{oauth_error}`)"
+                words += f" (under `/oauth/*`: {oauth_status}, `{oauth_error}`)"
             meaning = " ".join((inspect.getdoc(member) or "").split())
-            parts.append(f"{words}, action `{refusal.action}`. {meaning}\n\n> {refusal.detail}\n")
+            parts.append(f"{words}, `action` `{refusal.action}`. {meaning}\n\n> {refusal.detail}\n")
     return "\n".join(parts)
 
 

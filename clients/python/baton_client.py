@@ -365,8 +365,10 @@ class Proof:
     def of(cls, given: object) -> "Proof":
         """Return the given password, `Proof` or dictionary as a `Proof`.
 
-        Raise `TypeError` for a value of another type, and for a dictionary with an unknown member. Also raise it if all
-        members are missing or empty. This accepts every text: an empty text becomes an empty password.
+        A string is the password. It is not checked: an empty string becomes a `Proof` with an empty password.
+
+        Raise `TypeError` for a value of another type, for a dictionary with an unknown member, and for a `Proof` or
+        dictionary whose members are all missing or empty.
         """
         if isinstance(given, str):
             return cls(password=given)

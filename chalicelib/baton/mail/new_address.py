@@ -48,7 +48,7 @@ class RequestNewAddress(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, new_email: str, language: str, source: str) -> Started:
-        """Return the session of the code. The code is valid only for this login.
+        """Return the mail session of the code. Only the login of ``caller`` can use the code.
 
         Raises ``TooManyRequests``, and ``InvalidEmail`` if the address is invalid or the account already has it.
         """

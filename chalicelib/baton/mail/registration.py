@@ -24,7 +24,7 @@ class StartRegistration(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, message: Message, *, email: str, client_id: str, device: Device, language: str) -> Started:
-        """Return the session of the code. No account is read, so the answer is the same for every address."""
+        """Return the mail session of the code. No account is read, so the answer is the same for every address."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)

@@ -47,7 +47,7 @@ class ForgotPassword(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, message: Message, *, email: str, client_id: str, device: Device, language: str) -> Started:
-        """Return the session of the code. The answer does not depend on whether an account has the address."""
+        """Return the mail session of the code. The answer does not depend on whether an account has the address."""
         now = self.clock()
         ring = self.key_ring.current(now=now)
         login_request = self.introduce(message, email=email, client_id=client_id, device=device, now=now)
@@ -119,7 +119,7 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
         raise errors.Unavailable("the account kept changing during a reset", by_caller=True)
 
     def _open(self, message: Message, proof: MailProof, *, now: int) -> MailSession | MailLink:
-        """Open the link, or the session of the code. If the session has a key, this key must sign the request."""
+        """Open the link, or the mail session of the code. If the session has a key, this key must sign the request."""
         if proof.link is not None:
             check_digest(message)
             return self.read_link(proof.link, uses=RESET, now=now)

@@ -31,7 +31,7 @@ class RequestAddressCode(Struct, frozen=True, kw_only=True):
     start: StartMailSession
 
     def __call__(self, caller: Caller, *, language: str, source: str) -> Started:
-        """Return the session of the code. The code is valid only for this login.
+        """Return the mail session of the code. Only the login of ``caller`` can use the code.
 
         Raises ``InvalidEmail`` if the account has no address.
         """
