@@ -49,7 +49,7 @@ export class Baton {
     return begin(this.#core, "login", "", "", o, get);
   }
 
-  // Mail: keep the session that these functions return in memory.
+  // Mail: keep the mail session that these functions return in memory.
 
   /** Send a code to an address, for `register(…, { mail })`. @param {string} email */
   startRegistration(email) {
@@ -84,7 +84,7 @@ export class Baton {
     return { confirmed: possible && (await core.read()).revocations.length === 0 };
   }
 
-  /** Drop the session on this device without a request. */
+  /** Delete the login on this device without a request. */
   async forget() {
     await this.#core.update((now) => withoutSession(now, null, 0));
   }

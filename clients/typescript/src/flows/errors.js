@@ -11,7 +11,7 @@ export class BatonError extends Error {
   }
 }
 
-/** There is no session: show the login screen. */
+/** The storage has no login, or a login in progress can no longer be finished: show the login screen. */
 export class NotLoggedIn extends BatonError {
   constructor(message = "There is no session: log in.", kind = "not_logged_in") {
     super(kind, message);
@@ -19,8 +19,8 @@ export class NotLoggedIn extends BatonError {
 }
 
 /**
- * The session has just ended and has been removed from the storage. `confirmed` is false until the server has confirmed
- * that the login has ended there too.
+ * The login has ended, and the client has removed it from the storage.
+ * `confirmed` is false if the server has not yet confirmed the end.
  */
 export class LoggedOut extends NotLoggedIn {
   /** @param {string | null} reason @param {boolean} confirmed */
@@ -49,7 +49,7 @@ export class AnswerLost extends BatonError {
   }
 }
 
-/** The record or the key cannot be used now. No session has ended: repeat the call. */
+/** The record or the key cannot be used now. No login has ended: repeat the call. */
 export class StorageUnavailable extends BatonError {
   /** @param {string} message @param {unknown} [cause] */
   constructor(message, cause) {

@@ -7,7 +7,7 @@ import { introduction, newKey } from "./login.js";
 
 /** @typedef {import("./core.js").Core} Core */
 
-/** Send a code to an address. Return the session of the code. @param {Core} core @param {string} path @param {string} email @returns {Promise<string>} */
+/** Send a code to an address. Return the mail session of the code. @param {Core} core @param {string} path @param {string} email @returns {Promise<string>} */
 export async function mailCode(core, path, email) {
   const { key: seen } = await core.read();
   if (core.binding === "key" && !(seen && (await core.keySigner(seen)))) {

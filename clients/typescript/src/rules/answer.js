@@ -1,4 +1,4 @@
-// Rule 9: an answer that is not Baton's is no answer. It is never a success, ends no session and moves no clock.
+// Rule 9: an answer that is not Baton's is no answer. It is never a success, ends no login and moves no clock.
 
 import { textOf } from "./encoding.js";
 

@@ -78,17 +78,17 @@ public actor Baton: CustomReflectable {
         return LogoutResult(confirmed: possible && waiting.isEmpty)
     }
 
-    /// Drop the session on this device without a request.
+    /// Delete the login on this device without a request.
     public func forget() async throws {
         try await update { withoutSession($0, nil, at: 0) }
     }
 
-    // Mail: keep the session that these functions return in memory.
+    // Mail: keep the mail session that these functions return in memory.
 
-    /// Send a code to an address, for `register`. Return the session of the code.
+    /// Send a code to an address, for `register`. Return the mail session of the code.
     public func startRegistration(email: String) async throws -> String { try await mailCode("/register/start", email) }
 
-    /// Send a code to an address, if an account has it, for `resetPassword`. Return the session of the code.
+    /// Send a code to an address, if an account has it, for `resetPassword`. Return the mail session of the code.
     public func forgotPassword(email: String) async throws -> String { try await mailCode("/password/forgot", email) }
 
     /// Set a new password with the code of the mail. Every login of the account ends: log in next.

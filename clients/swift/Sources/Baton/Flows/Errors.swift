@@ -3,16 +3,16 @@
 import Foundation
 
 public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError {
-    /// There is no session: show the login screen.
+    /// The storage has no login, or a login in progress can no longer be finished: show the login screen.
     case notLoggedIn(String)
-    /// The session has just ended and has been removed from the storage. `confirmed` is false until the server has confirmed
-    /// that the login has ended there too.
+    /// The login has ended, and the client has removed it from the storage.
+    /// `confirmed` is false if the server has not yet confirmed the end.
     case loggedOut(reason: String?, confirmed: Bool)
     /// There was no answer in time. Nothing ended, and the next call continues. `last` describes the last failure.
     case offline(last: String)
     /// The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended.
     case answerLost(last: String, refused: Refused?)
-    /// The record or the key cannot be used now. No session has ended: repeat the call.
+    /// The record or the key cannot be used now. No login has ended: repeat the call.
     case storageUnavailable(String, cause: (any Error)?)
     /// The record cannot be parsed, or a newer client wrote it. It was not changed.
     case brokenStorage(String)

@@ -3,7 +3,7 @@
 import Foundation
 
 extension Baton {
-    /// Send a code to an address. Return the session of the code.
+    /// Send a code to an address. Return the mail session of the code.
     func mailCode(_ path: String, _ email: String) async throws -> String {
         let seen = try await record().key
         if options.binding == .key, let made = try await keyToMake(seen) {

@@ -64,17 +64,17 @@ public class Baton(
         return LogoutResult(possible && core.read().revocations.isEmpty())
     }
 
-    /** Drop the session on this device without a request. */
+    /** Delete the login on this device without a request. */
     public suspend fun forget() {
         core.update { now -> withoutSession(now, null, 0.0) }
     }
 
-    // Mail: keep the session that these functions return in memory.
+    // Mail: keep the mail session that these functions return in memory.
 
-    /** Send a code to an address, for [register]. Return the session of the code. */
+    /** Send a code to an address, for [register]. Return the mail session of the code. */
     public suspend fun startRegistration(email: String): String = mailCode(core, "/register/start", email)
 
-    /** Send a code to an address, if an account has it, for [resetPassword]. Return the session of the code. */
+    /** Send a code to an address, if an account has it, for [resetPassword]. Return the mail session of the code. */
     public suspend fun forgotPassword(email: String): String = mailCode(core, "/password/forgot", email)
 
     /** Set a new password with the code of the mail. Every login of the account ends: log in next. */

@@ -3,13 +3,13 @@ package baton.client
 /** An error of this client. [kind] is the same string in every language. */
 public sealed class BatonException(public val kind: String, message: String, cause: Throwable? = null) : Exception(message, cause)
 
-/** There is no session: show the login screen. */
+/** The storage has no login, or a login in progress can no longer be finished: show the login screen. */
 public open class NotLoggedIn internal constructor(message: String = "There is no session: log in.", kind: String = "not_logged_in") :
     BatonException(kind, message)
 
 /**
- * The session has just ended and has been removed from the storage. [confirmed] is false until the server has confirmed
- * that the login has ended there too.
+ * The login has ended, and the client has removed it from the storage.
+ * [confirmed] is false if the server has not yet confirmed the end.
  */
 public class LoggedOut internal constructor(public val reason: String?, public val confirmed: Boolean = true) :
     NotLoggedIn("This login has ended (${reason ?: "no reason given"}). Log in again.", "logged_out")
@@ -22,7 +22,7 @@ public class Offline internal constructor(public val last: String) :
 public class AnswerLost internal constructor(public val last: String, refusal: Refused? = null) :
     BatonException("answer_lost", "The call may have been carried out, or not: $last", refusal)
 
-/** The record or the key cannot be used now. No session has ended: repeat the call. */
+/** The record or the key cannot be used now. No login has ended: repeat the call. */
 public class StorageUnavailable(message: String, cause: Throwable? = null) : BatonException("storage_unavailable", message, cause)
 
 /** The record cannot be parsed, or a newer client wrote it. It was not changed. */

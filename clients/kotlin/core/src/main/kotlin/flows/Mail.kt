@@ -4,7 +4,7 @@ import kotlin.time.Duration
 
 // Requests without a token, signed by the key of the device: codes by mail, and the options of a login by passkey.
 
-/** Send a code to an address. Return the session of the code. */
+/** Send a code to an address. Return the mail session of the code. */
 internal suspend fun mailCode(core: Core, path: String, email: String): String {
     val seen = core.read().key
     if (core.binding == Binding.KEY && seen?.let { core.keySigner(it) } == null) {

@@ -2,7 +2,7 @@ package baton.client
 
 import java.nio.charset.CharacterCodingException
 
-// Rule 9: an answer that is not Baton's is no answer. It is never a success, ends no session and moves no clock.
+// Rule 9: an answer that is not Baton's is no answer. It is never a success, ends no login and moves no clock.
 
 private val REQUEST_ID = Regex("[0-9A-Za-z-]{8,64}")
 private val SECONDS = Regex("[0-9]{1,12}")
