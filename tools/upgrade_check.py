@@ -1,8 +1,8 @@
 """``make upgrade-check``: list the work of a team before the deployment of a release of Baton.
 
 It makes seven comparisons: local changes in files of Baton, pins, settings of each stage, IAM actions of each stage,
-the API, stored formats, and public names. Each finding has a remedy. The command reads the old release from git, or
-from a folder (``SINCE``). It changes nothing, and needs no network.
+the API, stored formats, and public names. Each finding has a remedy. ``SINCE`` names the old release: a commit
+or a folder. Without ``SINCE``, the old release is the last commit. The command changes nothing, and needs no network.
 """
 
 import ast

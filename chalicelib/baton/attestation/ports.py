@@ -62,7 +62,7 @@ class Attestations(Protocol):
     ) -> Done | Moved | Inactive | ProofOutdated:
         """Store an attestation in the actor's login, if `lineages.rules.may_act` permits the actor to write.
 
-        ``Moved``: since ``expected`` was read, another request has stored a value other than ``attestation``.
+        ``Moved``: since ``expected`` was read, another request has stored another attestation than ``attestation``.
         """
 
     def revoked(self) -> RevokedList | None:

@@ -1,6 +1,6 @@
 """The port of a storage: every store that Baton needs, by name.
 
-The verbs (methods) of a store are declared in the package that uses the store: ``accounts/ports.py``,
+The methods of a store are declared in the package that uses the store: ``accounts/ports.py``,
 ``lineages/ports.py``, ``tokens/ports.py``, ``factors/ports.py``, ``mail/ports.py``, ``attestation/ports.py``,
 ``federation/ports.py``, ``proof/ports.py``, ``events/ports.py`` and ``keys/ports.py``. There are two storages:
 ``memory/``, for development and tests, and ``dynamodb/``. docs/baton/storage-port.md describes how to write another
@@ -33,14 +33,14 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     1. Reads are strongly consistent: a read returns the effect of every write, of any process, that ended before the
        read began. Exception: a store may cache the key ring (``keys/ports.py``).
-    2. Each verb that changes something is one atomic write: the condition and the effect of the write are one step.
+    2. Each method that changes something is one atomic write: the condition and the effect of the write are one step.
        Exceptions: ``accounts.forget`` and ``audit.erase`` delete one item after another.
-    3. A verb that is called again with the same arguments takes effect only once, because the store recognises its own
+    3. A method that is called again with the same arguments takes effect only once, because the store recognises its own
        earlier write. Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
-    4. If a verb cannot return a value of its return type, for example because the database does not answer, it raises
+    4. If a method cannot return a value of its return type, for example because the database does not answer, it raises
        ``errors.Unavailable``. The write may or may not have happened. Exception: ``audit.append`` never raises.
 
-    `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each verb.
+    `chalicelib.baton.testing.contract.StorageContract` tests the laws, and each method.
     """
 
     accounts: MailUsers

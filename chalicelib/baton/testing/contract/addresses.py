@@ -53,7 +53,7 @@ SOMEBODY: Final = replace(USER, account=SOMEBODY_ELSE, email="eve@example.org", 
 
 
 class AddressesContract(LineagesUnderTest):
-    """The tests of the store ``accounts``: the verbs of `mail.ports.MailUsers` that change an address."""
+    """The tests of the store ``accounts``: the methods of `mail.ports.MailUsers` that change an address."""
 
     def registered_as(self, storage: StorageUnderTest, user: User = PROVED) -> AccountState:
         """Register a person with two devices, and return the account state."""

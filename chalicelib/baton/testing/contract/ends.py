@@ -1,4 +1,4 @@
-"""The duties of the store ``lineages`` at the end of logins (``lineages/ports.py``)."""
+"""What the store ``lineages`` must do at the end of logins (``lineages/ports.py``)."""
 
 from typing import Final
 
@@ -82,7 +82,7 @@ def full(*lineages: Lineage) -> AccountState:
 
 
 class EndsContract(LineagesUnderTest):
-    """The tests of the verbs ``end``, ``end_device``, ``end_all``, ``end_every`` and ``delete``."""
+    """The tests of the methods ``end``, ``end_device``, ``end_all``, ``end_every`` and ``delete``."""
 
     @pytest.mark.guarantee(6)
     def test_ending_one_lineage_leaves_the_others(self, storage: StorageUnderTest) -> None:

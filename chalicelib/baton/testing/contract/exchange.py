@@ -1,4 +1,4 @@
-"""The duties of the store ``lineages`` for reads and exchanges (``lineages/ports.py``).
+"""What the store ``lineages`` must do at reads and exchanges (``lineages/ports.py``).
 
 E4 to E9 are rules of docs/baton/exchange.md.
 """
@@ -51,7 +51,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class ExchangeContract(LineagesUnderTest):
-    """The tests of the verbs ``get`` and ``exchange``."""
+    """The tests of the methods ``get`` and ``exchange``."""
 
     @pytest.mark.parametrize(
         "account_state",

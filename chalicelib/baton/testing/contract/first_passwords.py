@@ -26,7 +26,7 @@ STATE: Final = state_with(MINE_LIVE)
 
 
 class FirstPasswordsContract(LineagesUnderTest):
-    """The tests of accounts without a password, and of the verb `accounts.ports.Users.set_first_password`."""
+    """The tests of accounts without a password, and of the method `accounts.ports.Users.set_first_password`."""
 
     def complete(
         self,

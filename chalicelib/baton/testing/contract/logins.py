@@ -1,4 +1,4 @@
-"""The duties of the store ``lineages`` at a login (``lineages/ports.py``)."""
+"""What the store ``lineages`` must do at a login (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class LoginsContract(LineagesUnderTest):
-    """The tests of the verb ``add_lineage``."""
+    """The tests of the method ``add_lineage``."""
 
     def test_a_login_adds_its_lineage(self, storage: StorageUnderTest) -> None:
         """The new lineage is added. The other lineage does not change."""

@@ -1,4 +1,4 @@
-"""The duties of the store ``lineages`` for the verbs of the operator (``lineages/ports.py``)."""
+"""What the store ``lineages`` must do when it sets status, roles, second factor or attributes (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 
@@ -43,7 +43,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class StatusesContract(LineagesUnderTest):
-    """The tests of the verbs ``set_status``, ``set_roles``, ``set_second_factor`` and ``set_attributes``."""
+    """The tests of the methods ``set_status``, ``set_roles``, ``set_second_factor`` and ``set_attributes``."""
 
     @pytest.mark.guarantee(7)
     def test_enabling_again_revives_no_login(self, storage: StorageUnderTest) -> None:

@@ -20,11 +20,11 @@ from chalicelib.baton.testing.contract.values import ACCOUNT, IDLE_S, NEWBORN, N
 T = TypeVar("T")
 
 RACERS: Final = 8
-"""The number of threads that call a verb at the same time."""
+"""The number of threads that call a method at the same time."""
 
 
 class StorageUnderTest(Storage, frozen=True, kw_only=True):
-    """A storage with two more functions, only for tests. These functions bypass the verbs of the storage."""
+    """A storage with two more functions, only for tests. These functions bypass the methods of the storage."""
 
     seed: Callable[[AccountState], None]
     """Store this account state, in place of the stored state, without a condition."""

@@ -24,7 +24,7 @@ from chalicelib.baton.testing.contract.values import (
 
 
 class UsesContract(LineagesUnderTest):
-    """The tests of the verb ``record_use``."""
+    """The tests of the method ``record_use``."""
 
     session = replace(MINE_LIVE, generation=0, in_use_since=NOW - 100)
     slid = replace(session, issued_at=NOW)
