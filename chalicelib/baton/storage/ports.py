@@ -35,8 +35,8 @@ class Storage(Struct, frozen=True, kw_only=True):
        read began. Exception: a store may cache the key ring (``keys/ports.py``).
     2. Each method that changes something is one atomic write: the condition and the effect of the write are one step.
        Exceptions: ``accounts.forget`` and ``audit.erase`` delete one item after another.
-    3. A method that is called again with the same arguments takes effect only once, because the store recognises its own
-       earlier write. Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
+    3. A method that is called again with the same arguments takes effect only once, because the store recognises its
+       own earlier write. Exceptions: ``count`` and ``uncount`` of a rate limit may count twice.
     4. If a method cannot return a value of its return type, for example because the database does not answer, it raises
        ``errors.Unavailable``. The write may or may not have happened. Exception: ``audit.append`` never raises.
 
