@@ -105,7 +105,8 @@ def _checked_chain(
         for certificate in below[1:]:
             check_time(certificate, now=now)
     else:
-        # The keys of the factory cannot be replaced, so phones use them after their certificates have expired.
+        # The keys of the factory cannot be replaced, so phones use them after their certificates have expired. So this
+        # branch does not check the time.
         factory = len(below) == _FACTORY_CERTIFICATES and _names(below[-1].subject, NameOID.SERIAL_NUMBER)
         require(factory, "chain", "too short or too long")
     return below

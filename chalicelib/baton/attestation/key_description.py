@@ -142,7 +142,7 @@ def _enumerated(value: asn1.TLV) -> int:
 
 
 def _elements(content: bytes) -> list[asn1.TLV]:
-    """Return the elements of the contents of a set or a sequence, in any order."""
+    """Return the elements of a set or a sequence. ``content`` is its DER without tag and length. Any order is valid."""
     return asn1.decode_der(_Items, _sequence(_sequence(content))).items
 
 
@@ -155,7 +155,7 @@ def _sequence(content: bytes) -> bytes:
 
 
 def _set(value: bytes) -> list[asn1.TLV]:
-    """Return the elements of a set (DER), in any order."""
+    """Return the elements of a set (DER). Any order of the elements is accepted."""
     [one] = _elements(value)
     return _set_of(one)
 

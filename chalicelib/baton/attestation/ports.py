@@ -62,7 +62,7 @@ class Attestations(Protocol):
     ) -> Done | Moved | Inactive | ProofOutdated:
         """Store an attestation in the actor's login, if `lineages.rules.may_act` permits the actor to write.
 
-        ``Moved``: since ``expected`` was read, another request has stored another attestation than ``attestation``.
+        ``Moved``: after ``expected`` was read, another request stored a different attestation in the login.
         """
 
     def revoked(self) -> RevokedList | None:

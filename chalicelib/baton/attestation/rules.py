@@ -51,7 +51,7 @@ class AppleRules(Struct, frozen=True):
     """The apps of a client, and the App Attest environments that it accepts.
 
     ``categories``: the accepted validation categories of Apple. An empty set accepts every category. An attestation
-    without a category (before iOS 27) is always accepted.
+    without a category (before iOS 27) always passes this check.
     """
 
     app_ids: tuple[str, ...]

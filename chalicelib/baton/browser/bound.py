@@ -1,6 +1,6 @@
 """Cookies that are bound to the key of a browser (W3C Device Bound Session Credentials): offer, bind, refresh, check.
 
-A browser that supports this makes a key in hardware and proves the key every ten minutes. A copy of the cookies does
+A browser that supports DBSC makes a key in hardware and proves the key every ten minutes. A copy of the cookies does
 not work without the next proof. Other browsers ignore the offer. Baton stores the binding, and stores no ticket.
 
 | refresh | answer |

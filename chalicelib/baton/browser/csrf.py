@@ -24,7 +24,7 @@ _FIELDS_MAX: Final = 32
 def sent_token(message: Message) -> str:
     """Return the CSRF token of a request: the header field or, without this field, the form field.
 
-    The result is empty if the request has no token, or has this field more than once.
+    The result is empty if the request has no token, or if the field that counts is given more than once.
     """
     given = message.fields.get("baton-csrf")
     if given is not None:

@@ -216,7 +216,8 @@ class WebSessions(Struct, frozen=True, kw_only=True):
         """Check the site and read the cookies. ``None``: no cookie is genuine."""
         cookies, now = read_cookies(message), self.clock()
         changes = message.method not in SAFE_METHODS
-        # First check the origins of all clients, before the key ring is read. Then check the origins of this client.
+        # First check the origins of all clients, before the key ring is read. The origins of the cookie's client
+        # are checked below.
         self.site.check(message, self.clients.cookie_origins, changes=changes, has_token=lambda: True)
         session = self._genuine(cookies.get(SESSION), Kind.ACCESS, now=now)
         remember = self._genuine(cookies.get(REMEMBER), Kind.REFRESH, now=now)
@@ -272,8 +273,9 @@ class WebSessions(Struct, frozen=True, kw_only=True):
     def _is_first_today(self, lineage: LineageId) -> bool:
         """Check whether the event ``session_superseded`` was not yet recorded today for this login.
 
-        A browser may send an old cookie for weeks, so the event is recorded only once a day. A consumed ticket for each
-        login and day stores that the event was recorded. If the database does not answer, the result is true.
+        A browser may send an old cookie for weeks, so the event is recorded only once a day. This method consumes a
+        ticket id that derives from the login and the day: only the first call of a day can consume it. If the database
+        does not answer, the result is true.
         """
         now = self.clock()
         day = now // DAY_S

@@ -32,8 +32,9 @@ class Enrollable(Struct, frozen=True, kw_only=True):
     def may_add_passkey(self, client: Client, *, verified: bool) -> bool:
         """Check that the client can use passkeys and, if the deployment sends mail, that the address is proved.
 
-        Otherwise a stranger could register another person's address and add a passkey. A password reset does not claim
-        an account with a passkey. So the stranger's passkey would remain after a reset by the owner of the address.
+        Without the proof, a stranger could register another person's address and add a passkey. A password reset does
+        not claim an account with a passkey. So the stranger's passkey would remain after a reset by the owner of the
+        address.
         """
         party = self.clients.relying_party
         return party is not None and bool(origins_of(party, client)) and self.is_proved(verified=verified)

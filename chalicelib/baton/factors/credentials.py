@@ -26,12 +26,12 @@ Elsewhere = Callable[[User | None, AccountState | None], User | None]
 """A function that checks a password in another system. If the password is right, the user moves to Baton.
 
 The function returns the user that moved, or ``None`` if no user moved. The arguments are the user and the account state
-that Baton has stored.
+that Baton has stored. The password is no argument: the function is made for one password.
 """
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """Check a password for an account that may not exist."""
+    """Check the password of an account, even if the account does not exist."""
 
     entropy: Entropy
     users: Passwords

@@ -86,7 +86,7 @@ class SecondFactors(Struct, frozen=True):
     """The second factors of an account.
 
     ``on``: each login needs a second factor, except on a remembered device.
-    ``remembered``: key id (`key_id`) of a device -> ``at`` of the latest ``Remember`` for the device, in seconds.
+    ``remembered``: key id (`key_id`) of a device -> the time ``at`` of its latest `Remember`, in seconds.
     ``passkeys``: id (`passkey_id`) -> passkey.
     """
 

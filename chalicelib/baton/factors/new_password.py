@@ -1,7 +1,8 @@
 """The two checks of a new password. Each route that sets a password runs both.
 
-``check_strength`` is first, because it needs no network. ``check_breach`` is last, before the password is hashed. It is
-after the rate limit. Otherwise a stranger could make Baton send any number of requests to another service.
+``check_strength`` is first, because it needs no network. ``check_breach`` is later: before the password is stored, but
+after the rate limit of the route, or after the proof that the route requires, such as a step-up. Otherwise a stranger
+could make Baton send any number of requests to another service.
 """
 
 from msgspec import Struct

@@ -45,7 +45,7 @@ def verify_password(
     """Verify a normalised password.
 
     ``password_hash``: if ``None``, the password is compared with ``decoy`` or, without a decoy, with a fixed hash.
-    ``as_sent``: the bytes before the normal form, because another system may have hashed these bytes.
+    ``as_sent``: the password as the client sent it, not normalised. Another system may have hashed these bytes.
 
     If ``password`` does not match, ``as_sent`` is compared too, also for an unknown account. So a wrong password costs
     the same number of hash computations whether the account exists or not.

@@ -171,5 +171,6 @@ class FactorStore(Protocol):
         - ``UnfinishedLogin``: the login may go on (`lineages.rules.may_go_on`).
 
         Returns ``Done`` if the transaction succeeds, or for a repetition: the user already has the next credentials
-        version and the changed factors. Returns ``Refused`` if the passkey to add belongs to another account.
+        version and the changed factors. Returns ``Refused`` if the passkey to add belongs to another account, and
+        ``Moved`` in any other case.
         """

@@ -32,7 +32,8 @@ def make_codes(ring: Ring, account: AccountId, seed: bytes, *, now: int) -> tupl
 def same_codes(ring: Ring, account: AccountId, seed: bytes, stored: RecoveryCodes) -> tuple[str, ...] | None:
     """Return the codes that an earlier request made with ``seed``.
 
-    ``None``: exactly these codes are not stored (any more), or the ring does not have their root secret.
+    ``None``: the stored codes are not exactly these codes, such as after the use of a code. Or the ring does not have
+    the root secret of these codes.
     """
     for codes in (_codes(root, account, seed) for root in ring.roots):
         if digests_of(account, codes) == stored.digests:

@@ -1,6 +1,7 @@
 """The rules of second factors: which login needs a second factor, and which device is remembered. No I/O.
 
-`judge_login` decides on a login that has proved the password, or an identity at an identity provider:
+`judge_login` decides on a login that has proved the password, or an identity at an identity provider. The first row
+that applies gives the verdict:
 
 | the login needs a second factor | the account has | verdict |
 |---|---|---|

@@ -8,8 +8,8 @@ Baton checks three rules, in this order. There are no composition rules, such as
 3. **Context** (``context_words.py``): the whole password is not made from the address or the name of the service.
 
 The rules compare the password as a whole. A longer password may contain a common word: NIST forbids the comparison of
-parts. An earlier version counted common words, and refused good passphrases ("acrobat on a violet unicycle"). A fourth
-rule is in ``breach.py``, because it needs the network.
+parts. An earlier version of Baton counted common words, and refused good passphrases ("acrobat on a violet unicycle").
+A fourth rule is in ``breach.py``, because it needs the network.
 """
 
 from chalicelib.baton import policy

@@ -2,8 +2,8 @@
 
 Accepted: integers, byte and text strings, arrays, maps, true, false and null. The keys of a map must be different texts
 or integers. Items may be nested at most ``DEPTH_MAX`` deep. Refused: tags, floats, indefinite lengths, and lengths
-beyond the end. Baton does not use a general decoder, because it evaluates tags (one tag compiles a regular expression),
-and accepts a map with a repeated key.
+beyond the end. Baton does not use a general decoder, because such a decoder evaluates tags (one tag compiles a regular
+expression), and accepts a map with a repeated key.
 """
 
 from typing import Final

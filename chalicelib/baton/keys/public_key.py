@@ -170,8 +170,8 @@ def _y(raw: bytes) -> str:
 def _ed25519(raw: bytes) -> "Ed25519PublicKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start: few need it
 
-    # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies, and never checks the order. Anyone
-    # can make signatures for a key of small order.
+    # OpenSSL accepts any 32 bytes as a key. It checks the point when it verifies a signature, and never checks the
+    # order of the point. Anyone can make signatures for a key of small order.
     y = int.from_bytes(raw, "little") & _Y_BITS
     if y >= _P or y in _SMALL_ORDER:
         raise ValueError("a second spelling, or a point of small order")

@@ -5,10 +5,11 @@ mailbox learns that the address is taken.
 2. The old address gets a notice. If the old address was proved, the account keeps it for 7 days. In these days, no
 login and no registration can use the old address.
 3. If the old address was proved, the notice has an undo link, which gives the old address back to the account. There is
-no undo link if a long-used device (`is_new_key`) made the change with a second factor. A change back to the old address
-acts as an undo too, and its notice has no undo link. After an undo, no link restores a later address, because the later
-address may belong to a thief.
-4. If the old address was never proved, it is free immediately. So a stranger who registered the address of another
+no undo link if a long-used device (one that is not new: `is_new_key`) requested the change with a second factor. There
+is also none if the change returns to an old address that an undo link could still restore.
+4. When the account returns to an old address, by an undo link or by such a change, no link can restore the addresses in
+between. After A, B and back to A, no link restores B, because B may belong to a thief.
+5. If the old address was never proved, it is free immediately. So a stranger who registered the address of another
 person does not keep it.
 """
 
@@ -140,7 +141,7 @@ def _kept_after(user: User, new_index: str, *, returns: bool, now: int) -> tuple
     """Return the old addresses that the account keeps after a change, the oldest first.
 
     ``returns``: an undo may restore the address that this change replaces. After a return to an old address, no undo
-    restores a later address, because a later address may be the address of a thief.
+    restores the addresses in between, because they may belong to a thief.
 
     Raises ``TooManyRequests`` if there are too many old addresses.
     """

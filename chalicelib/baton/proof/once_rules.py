@@ -114,8 +114,9 @@ def is_free(stored: OnceCall | None, *, now: int) -> bool:
 def judge(stored: OnceCall, *, digest: bytes, mark: bytes, now: int, retry_safe: bool) -> Verdict:
     """Return the verdict for the request with this ``mark``.
 
-    Only a request that claimed the call, or took it over from an earlier request, runs the view. Before this function,
-    the request tried to do so. If the try succeeded, ``stored`` has this ``mark``.
+    Only a request that claimed the call, or took it over from an earlier request, runs the view. The caller tries to
+    claim the call, or to take it over, before it calls this function. If the try succeeded, ``stored`` has this
+    ``mark``.
 
     ``stored``: the call as it is stored after the try.
     """

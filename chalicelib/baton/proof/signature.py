@@ -109,8 +109,8 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
         InsufficientCoverage: the signature does not cover a required component.
         DuplicateField: a query parameter is repeated.
         SignatureDefective: the host of the request is not accepted.
-        WrongKey: the keyid is not ``expected_keyid``. Exception to the order: if one of the last three errors of this
-            list applies too, it is raised instead.
+        WrongKey: the keyid is not ``expected_keyid``. Before this error, the digest, ``expires`` and ``created`` are
+            checked. So ``InvalidDigest``, ``ClockSkew`` and the error for a too late ``expires`` come first.
         SignatureDefective: ``alg`` is not the algorithm of the key, or the signature base cannot be built.
         SignatureEncoding: the signature does not verify, and is in DER.
         SignatureDefective: the signature does not verify.

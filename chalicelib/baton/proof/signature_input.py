@@ -1,4 +1,4 @@
-"""Find and read the signature with a tag, and write ``Signature-Input`` (RFC 9421 section 4). No I/O.
+"""Find and read the signature with the tag of a profile, and write ``Signature-Input`` (RFC 9421 section 4). No I/O.
 
 ``signature.py`` verifies the signature.
 

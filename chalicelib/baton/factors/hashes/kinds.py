@@ -1,4 +1,4 @@
-"""Every kind of password hash, by the beginning of its string, and the decoys of each kind. No I/O."""
+"""Read a password hash (the beginning of its string gives its kind), and make a decoy of each kind. No I/O."""
 
 from chalicelib.baton.factors.hashes.reading import HashRefused, StoredHash, unknown
 

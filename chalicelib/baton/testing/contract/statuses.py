@@ -1,4 +1,4 @@
-"""What the store ``lineages`` must do when it sets status, roles or attributes of an account (``lineages/ports.py``)."""
+"""What the store ``lineages`` must do when it sets status, roles or attributes (``lineages/ports.py``)."""
 
 from collections.abc import Callable
 
