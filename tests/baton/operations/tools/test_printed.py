@@ -71,9 +71,9 @@ def test_the_table_of_make_dev_keeps_its_columns(port: int, monkeypatch: pytest.
     assert any("4 of app.py" in line for line in lines)
 
 
-def progress(known: int | None) -> Progress:
+def progress(known: int | None, marks: str = "not prove") -> Progress:
     """Make a progress object that stores the length of a run."""
-    option = SimpleNamespace(markexpr="not prove", keyword="")
+    option = SimpleNamespace(markexpr=marks, keyword="")
     cache = SimpleNamespace(get=lambda *_: known)
     config: Any = SimpleNamespace(option=option, args=["tests"], cache=cache)
     return Progress(config)
@@ -85,6 +85,14 @@ def test_a_long_run_prints_its_number_of_tests_and_its_duration() -> None:
         "9,000 tests in 4 processes; about 90 s, if no other program needs the processors"
     ).replace("90 s", roughly(90))
     assert progress(240).said(9_000, 4) == "9,000 tests in 4 processes; the last run took 4 min"
+
+
+def test_the_first_run_of_the_long_proofs_estimates_an_hour() -> None:
+    """The tests of ``make prove`` take a second on average. Its first line once estimated 2 minutes for an hour."""
+    assert progress(None, "guarantee or prove").said(9_220, 3) == (
+        f"9,220 tests in 3 processes; about {roughly(9_220 / 3)}, if no other program needs the processors"
+    )
+    assert progress(None, "guarantee and not prove").said(9_000, 4).startswith("9,000 tests in 4 processes; about 2 min")
 
 
 def test_a_run_with_many_paths_is_stored() -> None:
