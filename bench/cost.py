@@ -117,8 +117,8 @@ def notes(others: Sequence[Peer], read_on: date, region: str) -> list[str]:
     habit = f"{EVERYTHING.exchanges:g} exchanges a day, {EVERYTHING.logins_a_month:g} login a month"
     calls = f"{EVERYTHING.safe_calls:g} safe and {EVERYTHING.changing_calls:g} changing calls a day"
     return [
-        f"US dollars. Baton: AWS list prices of {region} as read on {read_on}, without free tiers, the first",
-        "million at the price of the last (API Gateway is cheaper above 333 million a month).",
+        f"US dollars. Baton: AWS list prices of {region} as read on {read_on}, without free tiers. Each",
+        "million has the same price, although API Gateway is cheaper above 333 million a month.",
         f"A user: {habit}; every call: {calls} go through Baton's gateway too. Estimates: tools/prices.py, Habits.",
         "The other products count active users and do not carry an app's own calls. They send mail and",
         "messages, and have a console and support. The time of Baton's operators is not included.",

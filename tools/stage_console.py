@@ -131,7 +131,7 @@ class Stage:
 
 
 def _reuses(shown: dict[str, Any], events: Sequence[dict[str, Any]]) -> dict[int, Generation]:
-    """Return the reuses of a login that the audit recorded, by their generation."""
+    """Return the reuses that the audit has for a login, by the generation of the reused token."""
     found: dict[int, Generation] = {}
     for event in events:
         second = event.get("evidence", {}).get("second", {})

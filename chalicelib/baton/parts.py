@@ -1,4 +1,4 @@
-"""The common parts of the flows of several packages."""
+"""The parts that the flows of several packages share."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

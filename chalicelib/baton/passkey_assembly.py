@@ -21,7 +21,7 @@ def enrollable_of(parts: Parts) -> Enrollable:
 
 
 def passkey_ceremonies(parts: Parts) -> PasskeyCeremonies:
-    """Make the common parts of the flows with passkeys."""
+    """Make the parts that all flows with passkeys share."""
     storage = parts.storage
     return PasskeyCeremonies(
         clients=parts.clients,

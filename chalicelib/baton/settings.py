@@ -119,8 +119,8 @@ class Settings(Struct, frozen=True):
     """
 
     decoys: Decoys
-    """``BATON_DECOYS``: the percentage of accounts with each kind of imported hash, now and just after the import, such
-    as ``bcrypt12=41/60,fbscrypt=3/5``. Default: none. With this setting, a login with an unknown address takes as long
+    """``BATON_DECOYS``: the kinds of imported hashes. In ``bcrypt12=41/60,fbscrypt=3/5``, 41 % of the accounts have
+    bcrypt12 now, 60 % had it just after the import. Default: none. A login with an unknown address then takes as long
     as a login to one of these accounts. ``python -m tools.operate hashes`` prints the value."""
 
     development: bool

@@ -333,7 +333,8 @@ class Identity:
     def of(cls, given: object) -> "Identity":
         """Return the given `Identity` or dictionary as an `Identity`.
 
-        Raise `TypeError` for any other value, and for a dictionary that does not have exactly the two members.
+        Raise `TypeError` for any other value, and for a dictionary whose members are not exactly `provider` and
+        `sign_in`.
         """
         identity = cls(**given) if isinstance(given, Mapping) else given
         if not isinstance(identity, Identity):
@@ -1349,7 +1350,8 @@ class BatonClient:
         The other arguments and the results are those of `login`.
         """
         patience = self._patience(deadline_s)
-        self._revoke_waiting(patience.left_s())  # Rule 8: revoke first, because the new login has another key.
+        # Rule 8: revoke first. A new login with another key does not end the old login.
+        self._revoke_waiting(patience.left_s())
         for anew in (callable(sign_in), False):
             record = self._federated()  # Rule 1: attempt and key are stored before the sheet opens.
             nonce = self._provider_nonce(provider, record)
@@ -1870,7 +1872,7 @@ class BatonClient:
                     raise
                 if remedies.get(refusal.action, 0) == 0:
                     if self._stored().session == used:
-                        self._session_after(refusal, used)  # The newer `Session` has ended too.
+                        self._session_after(refusal, used)  # The second `log_in`: the newer `Session` has ended too.
                     raise
                 remedies[refusal.action] -= 1
                 if refusal.action == "exchange" and used.refresh_token is not None:
@@ -1900,7 +1902,8 @@ class BatonClient:
         more: Mapping[str, object] | None = None,
     ) -> "Session | LoginStep":
         """Register or log in, with one attempt for all repetitions, also after a restart."""
-        self._revoke_waiting(patience.left_s())  # Rule 8: revoke first, because the new login has another key.
+        # Rule 8: revoke first. A new login with another key does not end the old login.
+        self._revoke_waiting(patience.left_s())
         address = unicodedata.normalize("NFKC", email).strip().lower()
         anew, by_last = True, path == "/login" and self._binding == "hmac"
         more = dict(more or {})

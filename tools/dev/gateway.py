@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             parts.close()  # type: ignore[attr-defined] # a generator
 
     def handle_expect_100(self) -> bool:
-        """Let the client continue, without waiting for the buffer to fill (RFC 9110 section 10.1.1)."""
+        """Send ``100 Continue`` immediately: the client waits for it (RFC 9110 section 10.1.1)."""
         going_on = super().handle_expect_100()
         self.wfile.flush()
         return going_on

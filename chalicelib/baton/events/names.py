@@ -41,7 +41,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "identity_linked": Event("info", audited=True, notice="identity_linked"),
     "identity_unlinked": Event("info", audited=True, notice="identity_unlinked"),
     "provider_unreachable": Event("warning"),
-    # A stored key set was altered, or sealed with a root secret that was removed. It is fetched again.
+    # A stored key set was altered, or is from an earlier `jwks_uri` or a removed root secret. Baton fetches it again.
     "provider_keys_unreadable": Event("warning"),
     # A login with Apple continues without a refresh token. A caller can cause this event with an invented code.
     "apple_code_not_traded": Event("info"),
@@ -66,7 +66,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "password_refused": Event("info"),
     "throttled": Event("info", per_account=True),
     "exchanged": Event("debug"),  # the line of its metric already has request and lineage
-    "renewed": Event("debug"),  # as above
+    "renewed": Event("debug"),  # the line of its metric already has request and lineage
     "exchange_retried": Event("info"),
     "exchange_superseded": Event("info"),
     "token_reused": Event("warning", audited=True, per_account=True, notice="token_reused", always_told=True),

@@ -3,9 +3,9 @@
 Four jobs are scheduled. ``operate`` answers an operator. ``jobs`` carries out the queue of mails and deletions, one
 message at a time. ``mail_feedback`` gets the bounces and complaints of Amazon SES.
 
-Chalice names the handlers of the jobs ``chalicelib.baton.http.jobs.rotate_keys`` and so on. For these handlers, Lambda
-imports this module and not ``app.py``. So the first job of an environment imports ``app``, whose ``Baton.install`` sets
-the functions of the jobs.
+Chalice names each handler after its function, for example ``chalicelib.baton.http.jobs.rotate_keys``. To run a handler,
+Lambda imports this module and not ``app.py``. So the first job of an environment imports ``app``, whose
+``Baton.install`` sets the functions of the jobs.
 """
 
 import functools

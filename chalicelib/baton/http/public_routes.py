@@ -92,8 +92,8 @@ def routes(  # noqa: PLR0913 - what the documents describe
         "/health": health,
         _JWKS: jwks,
         "/.well-known/oauth-authorization-server": metadata,
-        # Standard libraries append this path to the issuer. If the URL of the issuer ends with a stage of API Gateway,
-        # they find only this document.
+        # OpenID clients append this path to the issuer. If the issuer ends with a stage of API Gateway, they find only
+        # this document: RFC 8414 puts the path of the other document before the stage, where API Gateway has no route.
         "/.well-known/openid-configuration": openid_metadata,
         PROTECTED_RESOURCE: protected_resource,
         "/openapi.json": openapi,

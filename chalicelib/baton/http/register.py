@@ -31,7 +31,7 @@ def made(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def watch(app: Chalice, dispatch: Dispatch) -> None:
-    """Prepare every route of the app, registered before or after this call.
+    """Prepare every route of the app, whether it is registered before or after this call.
 
     - If Baton made the view, Chalice accepts any media type, because Baton checks the media type.
     - If web pages of other origins may call the API, each path answers ``OPTIONS``.

@@ -75,7 +75,7 @@ class Views(Struct, frozen=True):
     def make(self, view: View, spec: RouteSpec) -> Callable[..., Response]:
         """Return the function that Chalice calls for a route.
 
-        Raises ``TypeError`` in these cases, at import or, for the routes of ``Later``, at the first request:
+        Raises ``TypeError`` in these cases, at import (for the routes of ``Later``: at the first request):
 
         - The arguments of ``view`` are not those of its route.
         - ``spec`` is not valid.

@@ -1,4 +1,4 @@
-"""The source of a request behind a CDN. All requests come from the CDN, which sends the address of the client."""
+"""The IP address of the client, if a request comes through a CDN. API Gateway then sees only the CDN's address."""
 
 import hmac
 from collections.abc import Mapping, Sequence

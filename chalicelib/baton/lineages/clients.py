@@ -182,7 +182,7 @@ class Clients:
         """
         try:
             rows = tomllib.loads(text)
-        except ValueError as error:  # TOMLDecodeError has the line; a number of 5,000 digits is a plain ValueError
+        except ValueError as error:  # TOMLDecodeError names the line. A number of 5,000 digits: a plain ValueError
             raise RegistryProblems([f"{file}: {error}"]) from None
         except RecursionError:
             raise RegistryProblems([f"{file}: its values are nested too deeply"]) from None

@@ -59,7 +59,7 @@ def replaced_by_handover(
 ) -> tuple[Lineage, ...]:
     """Return the lineages that a handover ends, except those that have already ended.
 
-    - The lineages of earlier handovers with the same login of the app and the same client as ``lineage``, the new
+    - The lineages of earlier handovers from the same login of the app to the same client. ``lineage`` is the new
       lineage.
     - ``over``: the lineage whose cookies the browser sent.
     """

@@ -23,7 +23,7 @@ NARROWED_S = 5 * MINUTE_S
 NARROWED_MAX_S = 15 * MINUTE_S
 """The highest allowed value of ``max_s``, in seconds.
 
-It is short, because the other server cannot see that the login has ended.
+It is short: a server that does not introspect a token cannot see that the login of the token has ended.
 """
 
 _MEMBERS = {"identifier", "scopes", "clients"}

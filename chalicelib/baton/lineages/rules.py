@@ -11,8 +11,8 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): a sign of theft, the login ends |
 | p > g | any | ``Ahead`` (E9): the DynamoDB table was rolled back, or a key leaked |
 
-At an exchange, only ``judge`` decides. ``CURRENT`` in storage/dynamodb/state_writes.py (for an unbound token, also
-``NO_PARENT``) is the condition for ``Current``. If it is false, the store calls ``judge`` with the item from DynamoDB.
+At an exchange, only ``judge`` decides. On DynamoDB, ``Current`` is the condition of the write: ``CURRENT`` and, for an
+unbound token, ``NO_PARENT`` (``state_writes.py``). If it is false, the store calls ``judge`` with the stored item.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ def judge(
     Lineages that began before ``not_before`` have ended. ``idle_s`` is the idle limit of the client's mechanism.
     """
     lineage = active_lineage(account_state, presented, now=now, not_before=not_before, idle_s=idle_s)
-    if isinstance(lineage, Inactive) or lineage.app is not None:  # the session of a browser is never exchanged
+    if isinstance(lineage, Inactive) or lineage.app is not None:  # the login of a browser is never exchanged
         return lineage if isinstance(lineage, Inactive) else Inactive()
     behind = lineage.generation - presented.generation
     if behind == 0:
@@ -168,9 +168,9 @@ def ended_of(
 def _end_of_app(account_state: AccountState, lineage: Lineage, *, now: int, not_before: int) -> Ended | None:
     """Return the end of the app's login, if an app handed ``lineage`` over to a browser.
 
-    ``None``: no app did so, or the app's login is live. Baton has removed the app's login if no stored login has its
-    id, or if the login with its id began after ``lineage``. Then the result has the time of the last use of
-    ``lineage``. The idle limit of the app's login is not checked, because ``lineage`` expires before it is reached.
+    ``None``: no app did so, or the app's login is live. If no stored login has the id of the app's login, or the
+    login with this id began after ``lineage``, Baton has removed the app's login. The result then has the time of the
+    last use of ``lineage``. The app's idle limit is not checked: ``lineage`` expires before that limit is reached.
     """
     if lineage.app is None:
         return None

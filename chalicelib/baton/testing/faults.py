@@ -11,8 +11,8 @@ from chalicelib.baton.storage.ports import Storage
 STORES: Final = ("accounts", "factors", "lineages", "one_time", "once", "suppressions", "identities", "provider_tokens")
 """The stores that can fail.
 
-The test kit plans no faults for ``key_ring``, ``audit`` and ``attestations``. Baton caches the key ring, and a write
-of the audit never raises.
+The test kit plans no faults for ``attestations``, and none for ``key_ring`` and ``audit``: Baton caches the key ring,
+and a write of the audit never raises.
 """
 
 

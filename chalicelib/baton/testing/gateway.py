@@ -114,13 +114,13 @@ class Gateway:
         free: "queue.Queue[Any] | None" = None,
         origins: Sequence[str] | None = None,
     ) -> None:
-        """Serve equal Chalice ``apps`` under ``stage``. ``clock`` is the clock of the apps.
+        """Serve ``apps``, the copies of one Chalice app, under ``stage``. ``clock`` is the clock of the apps.
 
         The requests go to the apps in turn. So a test fails if a route needs data that an earlier request left in the
         memory of another app. ``free`` is the queue of free apps, and can choose another order.
 
-        Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own
-        answers. The app itself decides which pages may read its answers.
+        Pages of ``origins`` (default: ``BATON_ORIGINS``) may read the gateway's own answers. The app itself
+        decides which pages may read its answers.
         """
         self.stage = stage
         """The stage. Empty: a custom domain, whose paths have no stage."""

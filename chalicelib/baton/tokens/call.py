@@ -61,7 +61,10 @@ class Call(Struct, frozen=True, kw_only=True):
     ephemeral: OneTime
     log: Log
     own_factors: Callable[[AccountId, str], OwnFactors] = lambda _account, _client: OwnFactors()
-    """Read the factors of an account, for the client with this id. `Caller` calls it only to build a refusal."""
+    """Read the factors of an account. The second argument is the id of the client of the call.
+
+    ``Caller`` calls this function only to build a refusal.
+    """
 
     def authenticate(self, message: Message, *, bound: bool = False) -> VerifiedCall:
         """Check the token and the signature. This method reads the database only to refresh the cached key ring.
@@ -170,7 +173,7 @@ class Call(Struct, frozen=True, kw_only=True):
             case Active():
                 used = record_use(use.lineage, now=call.now, mechanism=mechanism, renewed=False)
                 if used is not None:
-                    # The result does not matter: if another request wrote first, the next call reads the new state.
+                    # Ignore the result: if another request wrote first, the next call reads the state that it wrote.
                     self.lineage_store.record_use(
                         used, account=token.account, expected=use.lineage, now=call.now, not_before=not_before
                     )

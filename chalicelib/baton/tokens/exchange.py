@@ -69,9 +69,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
     def __call__(self, message: Message, request: TokenRequest) -> TokenResponse:
         """Return the next tokens.
 
-        If the mechanism exchanges tokens, a retry with the same attempt gets the same tokens. A verdict of
-        `rules.judge` other than ``Current`` or ``Retry`` raises an error. Other mechanisms do not use ``judge``: see
-        `_renew`.
+        If the mechanism exchanges tokens, a retry with the same attempt gets the same tokens. Every verdict of
+        `rules.judge` except ``Current`` and ``Retry`` raises an error. A mechanism without exchange uses `_renew`, and
+        not ``judge``.
         """
         now = self.clock()
         proved = self.proof.token_of(request.client_id, request.refresh_token, now=now)

@@ -78,7 +78,7 @@ class Issue(Struct, frozen=True):
 
         A JWT contains only the roles of ``rights`` for which the level (``acr``) of this login is high enough.
 
-        ``issued_at`` is the issue time of the token for calls. Only a renewal without an exchange gives this time. In
+        ``issued_at`` is the issue time of the token for calls. Only a renewal without an exchange passes it. In
         all other cases, equal lineages with equal rights get equal tokens, byte for byte.
 
         Raises ``Unavailable`` if ``add_claims`` raises, or returns claims that `claims_of_team` refuses.

@@ -112,7 +112,7 @@ def mint_jwt(  # noqa: PLR0913 - all of these go into a token
     payload = msgspec.json.encode(claims)
     if len(added) > len(b"{}"):
         payload = payload[:-1] + b"," + added[1:]
-    # The clock that wrote the iat may have been ahead of this clock. In that case, the newest key at the iat signs.
+    # The iat is later than `now` if a server whose clock is ahead wrote it. Then the newest key at the iat signs.
     return sign_claims(payload, ring.signer(max(now, token.issued_at)))
 
 

@@ -89,7 +89,8 @@ class Narrow(Struct, frozen=True, kw_only=True):
             Malformed: a parameter is missing, or is not supported.
             SubjectTokenInvalid: the token is not usable on calls, or its login has ended.
             InvalidTarget: the server is unknown, or is not for this client.
-            InvalidScope: the server or the login does not have the requested scope, or no scope is left.
+            InvalidScope: ``scope`` has no word, or a word that the server or the login does not have. If ``scope`` is
+                missing: the server and the login have no word in common.
 
         """
         now = self.clock()
@@ -202,7 +203,7 @@ def _scope(wanted: str | None, allowed: frozenset[str]) -> str:
 def read_narrowed(
     text: str, resource: Resource, *, ring: Ring, lineage_store: LineageStore, names: Names, now: int
 ) -> Claims | None:
-    """Return the claims of a narrowed token for ``resource`` with a live login. For any other text, return ``None``."""
+    """Return the claims of a narrowed token, if it is for ``resource`` and its login is live. Else return ``None``."""
     try:
         payload, signed_by = verified_payload(text, ring)
         claims = _CLAIMS.decode(payload)

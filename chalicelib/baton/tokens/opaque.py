@@ -21,7 +21,7 @@ OPAQUE_PREFIX = "baton_"
 _DOMAIN = b"baton opaque token 1"
 
 _FACTS = struct.Struct(">B?B12s12sIII")
-"""The facts: kind, whether the token is bound to a secret, client, account, lineage, generation, iat, exp.
+"""The facts: kind, binding to a secret (yes or no), client, account, lineage, generation, iat, exp.
 
 The public key of the device follows, if the token is bound to a key.
 """

@@ -101,7 +101,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
 
         Raises:
             FieldTooLarge: the token is longer than 8 KB.
-            TokenInvalid: Baton did not issue the token, or the rule above refuses it.
+            TokenInvalid: Baton did not issue the token, or the rule about cookies refuses it.
             ConfigurationMismatch: the issuer, audience or client of the token is not in this configuration (E1b).
             Unavailable: the ``iat`` of the token is more than a minute in the future.
 
@@ -181,9 +181,9 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
     ) -> VerifiedSignature | None:
         """Verify the signature of a call. ``httpsig``: the token came as ``Authorization: HTTPSig``.
 
-        Such a call needs a signature with the tag ``httpsig-oauth``. If the call also has a signature with the tag
-        ``baton``, both must verify and have the same nonce: Baton consumes only one nonce for each call. Any other call
-        must not have a signature with the tag ``httpsig-oauth``, and is verified as in `signature`.
+        With ``httpsig``, a signature with the tag ``httpsig-oauth`` is required. If the call also has a signature with
+        the tag ``baton``, both must verify and have the same nonce: Baton consumes only one nonce per call. Without
+        ``httpsig``, the tag ``httpsig-oauth`` is refused, and the call is verified as in `signature`.
         """
         if not httpsig:
             if any(HTTPSIG.tag in line for line in message.fields.get("signature-input", ())):
@@ -222,7 +222,7 @@ class RequestVerifier(Struct, frozen=True, kw_only=True):
             )
 
     def _key_of(self, message: Message, proved: VerifiedToken, *, now: int) -> tuple[PublicKey | bytes, str]:
-        """Return the key or HMAC secret to which a token is bound, and the id that ``keyid`` must have.
+        """Return the key or HMAC secret to which a token is bound, and the required value of ``keyid``.
 
         Raises ``SignatureRequired`` for an unbound token.
         """

@@ -1,4 +1,4 @@
-"""The source of a request: the address for rate limits. The record of a reuse has the source's network. No I/O."""
+"""The source of a request: the address that rate limits count. The record of a reuse has its network. No I/O."""
 
 from chalicelib.baton.lineages.clients import Client
 from chalicelib.baton.routing import Message

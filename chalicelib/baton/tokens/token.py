@@ -3,7 +3,7 @@
 Both forms are deterministic: the same facts and the same key of the ring always give the same string. So a repeated
 exchange gets the same token, byte for byte. A JWT has a second valid string, because the signatures (r, s) and
 (r, n - s) both verify. Therefore Baton never identifies a token by its string or its signature, only by its claims.
-``KnownTokens`` is not an exception: it only remembers that a text was verified.
+``KnownTokens`` is not an exception: it only remembers that a string was verified.
 """
 
 import re

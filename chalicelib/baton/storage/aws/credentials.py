@@ -49,6 +49,6 @@ class Vendor:
             ContainerProvider.ENV_VAR_FULL: self._vended.url,
             ContainerProvider.ENV_VAR_AUTH_TOKEN: self._vended.authorization.reveal().decode(),
         }
-        # The default pause between attempts is one second. A request waits here, so there is no pause.
+        # By default, botocore pauses for a second between attempts. A client's request waits here: do not pause.
         fetcher: Any = ContainerMetadataFetcher(sleep=lambda _: None)  # the stubs of botocore name another class
         return ContainerProvider(environ, fetcher).load()

@@ -154,7 +154,7 @@ class AwsClient:
             try:
                 small = getattr(self._small, operation, None)
                 answer: dict[str, Any] = (small or getattr(self.client, operation))(**request)
-            except Exception as error:  # noqa: BLE001 - _response_of raises every other error again
+            except Exception as error:  # noqa: BLE001 - `_response_of` raises unknown errors again
                 response = _response_of(error)
                 if response is None:
                     # The message of such an error may quote the request or the answer. So only its type is kept.

@@ -25,7 +25,7 @@ KEPT: Final[Mapping[str, str]] = {"#until": "until"}
 NO_LONGER_KEPT: Final = "#until <= :now"
 CLAIMED_BY_ACCOUNT: Final = "account = :account"
 VERSION_AS_READ: Final = "v = :version"
-# After a write removes a passkey or an identity, the account still has a password, a passkey or an identity.
+# A write that removes a passkey or an identity must leave a password, a passkey or an identity.
 CREDENTIAL_LEFT: Final = (
     "(attribute_exists(verifier) OR size(passkeys) > :passkeys_gone"
     " OR (attribute_exists(identities) AND size(identities) > :identities_gone))"

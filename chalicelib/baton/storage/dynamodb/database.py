@@ -31,7 +31,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """The key of each table: its partition key, then its sort key, all strings."""
 
 EXPIRY: Final = "expires"
-"""The TTL attribute of the tables in ``SWEPT``. Conditions check it, because DynamoDB deletes items up to days late."""
+"""The TTL attribute of the tables in ``SWEPT``. Conditions check it, because DynamoDB may delete items days late."""
 
 SWEPT: Final = frozenset({"ephemeral", "audit"})
 

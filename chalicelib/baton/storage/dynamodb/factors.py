@@ -267,7 +267,7 @@ def _parts(change: FactorChange, table: str, account: AccountId) -> _Parts:
 
 
 def _removed(change: RemovePasskey | RemoveAll, table: str, account: AccountId) -> _Parts:
-    """Return the parts of a change that removes passkeys, and the items that map these passkeys to the account."""
+    """Return the parts of a change that removes passkeys. The change also deletes the ``C#`` items of the passkeys."""
     if isinstance(change, RemovePasskey):
         deleted = passkeys.delete_credential(table, change.passkey.credential_id, account)
         return _Parts(

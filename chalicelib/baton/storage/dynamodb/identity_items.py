@@ -2,7 +2,7 @@
 
 Every removal of an identity uses `removals`: an unlink, a claim, an undo, a loss at the provider, and a deletion. If
 the item has a refresh token of Apple, the same transaction adds this token to the tokens that wait for revocation
-(`waiting_tokens`), if there is room for it. A deletion alone would lose the token.
+(`waiting_tokens`): a deletion alone would lose the token. If there is no room for the token, it is lost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

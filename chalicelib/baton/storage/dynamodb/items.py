@@ -338,7 +338,7 @@ def state_update(  # noqa: PLR0913 - the parts of a write
 
 @lru_cache(maxsize=64)
 def _blanks(condition: str, update: str) -> tuple[dict[str, str], dict[str, Value], tuple[str, ...], tuple[str, ...]]:
-    """Map the placeholders of names and of values to their contents, and list those that the caller must give."""
+    """Map the placeholders of names and values to their contents. List the placeholders that the caller must fill."""
     of_names, of_values = _mentioned(condition, update)
     return (
         {name: ATTRIBUTES.get(name, "") for name in of_names},

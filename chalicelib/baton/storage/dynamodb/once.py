@@ -1,8 +1,8 @@
 """Calls that run once, in the table ``ephemeral``: four conditional writes, and no read.
 
 An item has ``pk``, ``digest``, ``started``, ``mark`` and ``expires``. After the call has ended, the item also has
-``answer``. The ``mark`` identifies the request that runs the call. DynamoDB deletes expired items up to days late, so
-the condition of ``claim`` checks the expiry.
+``answer``. The ``mark`` identifies the request that runs the call. DynamoDB may delete expired items days late, so the
+condition of ``claim`` checks the expiry.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """Nonces, used tickets, step-up grants and rate limits, in the table ``ephemeral``.
 
-If this table is lost, clients must retry, but no ended login becomes valid again. DynamoDB deletes expired items up to
+If this table is lost, clients must retry, but no ended login becomes valid again. DynamoDB may delete expired items
 days late. So the conditions check the expiry, and the key of a count contains the number of its time window.
 """
 

@@ -99,7 +99,7 @@ APP_LIVE: Final = (
     "#lineages.#app.#auth_time >= :not_before",
     "#lineages.#app.#auth_time <= #lineages.#actor.#auth_time",
 )
-# Only for an unbound token: a login with a parent was handed over to a browser by an app, and is never exchanged.
+# For an unbound token: an unbound login with a parent is a browser login after a handover, and is never exchanged.
 NO_PARENT: Final = "attribute_not_exists(#lineages.#lineage.#parent_id)"
 
 # The rule `rules.may_go_on` permits the write: the account is as it was when the unfinished login began.
@@ -225,7 +225,7 @@ def keep_one(table: str, *, actor: Actor, expected: AccountState, ended: Ended) 
         table,
         actor.account,
         RAISE_EPOCH_AND_KEEP_ONE,
-        (*actor_live(actor), EPOCH_AS_READ),  # nothing else has changed the password, or unlinked an identity
+        (*actor_live(actor), EPOCH_AS_READ),  # no other request has changed the password or unlinked an identity
         names=actor_names(actor),
         values={
             **actor_values(actor),

@@ -46,7 +46,7 @@ def described(
     more_hardware: bytes = b"",
     trailing: bytes = b"",
 ) -> bytes:
-    """Encode a key description as DER, like a phone. ``certificate`` is the digest of the app's signing certificate."""
+    """Encode a key description as DER, as a phone does. ``certificate``: digest of the app's signing certificate."""
     trust = der(
         0x30,
         der(0x04, boot_key),

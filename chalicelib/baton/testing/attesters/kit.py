@@ -22,7 +22,7 @@ APPLE_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "development": {"environment": "development"},
     "counter": {"counter": 1},
 }
-"""The defects that `Apple.attest` makes, with its arguments. `Attester` makes the other defects of an attestation."""
+"""Defects that `Apple.attest` makes, each with its arguments. `Attester` makes the other defects of an attestation."""
 ANDROID_DEFECTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "app": {"certificates": [bytes(32)]},
     "security": {"levels": (0, 0)},

@@ -168,7 +168,7 @@ class AddressesContract(LineagesUnderTest):
         assert storage.accounts.find(NEW.index) is None
 
     def test_other_credentials_of_the_user_stop_a_move(self, storage: StorageUnderTest) -> None:
-        """If the user has another credentials version or does not exist, the result is ``Moved``."""
+        """If the user is deleted, or does not have the actor's credentials version, nothing is written: ``Moved``."""
         other = replace(PROVED, credentials_version=VERSION + 1)
         self.registered_as(storage, other)
         assert self.move(storage) == Moved()
@@ -244,7 +244,7 @@ class AddressesContract(LineagesUnderTest):
         assert self.register_somebody(storage, NEW) == Done()
 
     def test_an_undo_removes_factors(self, storage: StorageUnderTest) -> None:
-        """The undo removes each factor that the call does not list. The undo stores the ``on`` of the call."""
+        """The undo removes each factor that the call does not list, and stores the ``SecondFactors.on`` of the call."""
         user = self.moved(storage, factors=FACTORS)
         assert storage.accounts.undo_changes(user, BACK, now=NOW) == Done()
         assert self.user(storage).factors == SecondFactors()

@@ -256,7 +256,7 @@ class EndsContract(LineagesUnderTest):
     def test_no_password_is_changed_on_behalf_of_a_login_that_is_not_live(
         self, storage: StorageUnderTest, inactive: AccountState, verdict: object
     ) -> None:
-        """The transaction checks the login too. After ``Moved``, the caller reads the state and calls `may_act`."""
+        """The password change checks the login. After ``Moved``, the caller reads the state and calls `may_act`."""
         assert may_act(inactive, ACTOR, now=NOW) == verdict
         storage.accounts.register(USER, state_with(MINE_LIVE))
         storage.seed(inactive)

@@ -96,7 +96,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.guarantee(8)
     def test_a_step_is_used_once(self, storage: StorageUnderTest) -> None:
-        """The same or an earlier step is refused, and a later step is accepted. Nothing else changes."""
+        """A use changes only step and mark. The same or an earlier step is then refused, a later step accepted."""
         self.registered(storage)
         assert self.use_step(storage) == Done()
         assert self.factors(storage) == replace(FACTORS, totp=replace(TOTP, step=STEP + 1, mark=OTHER_MARK))
@@ -288,7 +288,7 @@ class FactorsContract(Contract):
     def test_a_user_that_moved_stops_a_change(
         self, storage: StorageUnderTest, change: FactorChange, before: SecondFactors, after: SecondFactors
     ) -> None:
-        """The user's item must have the actor's credentials version too. Otherwise nothing is written."""
+        """The account state has the actor's credentials version, but the user's item does not. Nothing is written."""
         del after
         user = replace(USER, credentials_version=VERSION + 2, factors=before)
         storage.accounts.register(user, state_with(MINE_LIVE))

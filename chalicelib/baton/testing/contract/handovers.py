@@ -82,7 +82,7 @@ APP_GONE: Final = [
 
 
 class HandoversContract(LineagesUnderTest):
-    """The tests of the methods on behalf of a browser whose login an app handed over, and of ``bind_browser``."""
+    """The tests of logins that an app handed over to a browser, and of the method ``bind_browser``."""
 
     @pytest.mark.guarantee(6)
     @pytest.mark.parametrize("verb", ["end_device", "end_all", "delete"])

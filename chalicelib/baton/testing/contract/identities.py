@@ -156,7 +156,7 @@ class IdentitiesContract(Contract):
         assert store.claim_fetch(2, now=NOW - FETCH_EVERY_S) == Done()
 
     def test_a_newer_key_set_replaces_an_older_one(self, storage: StorageUnderTest) -> None:
-        """An older key set never replaces a newer one, except one with a fetch time over a minute after ``now``."""
+        """An older key set replaces a newer one only if the newer one has a fetch time over a minute after ``now``."""
         store = storage.identities
         store.keep_key_set(2, b"first", now=NOW)
         store.keep_key_set(2, b"same time", now=NOW)

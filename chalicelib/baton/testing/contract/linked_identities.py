@@ -111,7 +111,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         assert storage.identities.get(GOOGLE.index) == GOOGLE
 
     def test_a_second_identity_joins_the_first(self, storage: StorageUnderTest) -> None:
-        """A link without a proof of a second factor forgets every remembered device."""
+        """Both identities are stored. A link without a proof of a second factor forgets every remembered device."""
         self.registered_without(storage, factors=replace(WITH_PASSKEY, remembered={"phone": 1}))
         assert self.link(storage) == Done()
         user = self.stored_user(storage)
@@ -283,7 +283,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
         return user
 
     def test_a_claim_removes_every_identity(self, storage: StorageUnderTest) -> None:
-        """A stranger registered another person's address, and linked identities. A repeated claim returns ``Done``."""
+        """A stranger registered the address and linked identities. The claim removes them. A repetition is ``Done``."""
         user = self.registered_with_both(storage)
         for _ in range(2):
             claimed = storage.accounts.reset_password(user, NEW_PASSWORD_HASH, mark=MARK, claim=True, now=NOW)

@@ -202,7 +202,10 @@ class OnceContract(Contract):
     def test_a_verb_has_its_effect_only_on_the_call_it_is_for(
         self, calls: OnceStore, *, answered: bool, old: bytes, late: bool
     ) -> None:
-        """These methods change only a running call that has the given mark. They do not check the age of the call."""
+        """``take_over``, ``store`` and ``release`` change only a running call that has the given mark.
+
+        They do not check the age of the call.
+        """
         now = LATER if late else NOW
         ours = not answered and old == OURS
         for verb in ("take_over", "store", "release"):

@@ -138,7 +138,7 @@ class OneTimeContract(Contract):
         now: int = NOW,
         mark: bytes = MARK,
     ) -> GrantUsed | Refused:
-        """Consume the grant with the stored values, except for the given arguments."""
+        """Consume the grant. The default arguments match the stored grant."""
         return storage.one_time.consume_grant(
             grant, lineage=lineage, operation=operation, credentials_version=credentials_version, now=now, mark=mark
         )

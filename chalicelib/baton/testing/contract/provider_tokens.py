@@ -92,7 +92,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.waiting(WAITING.shard) == (WAITING,)
 
     def test_the_token_of_a_forgotten_identity_waits(self, storage: StorageUnderTest) -> None:
-        """Scenario: a login finishes an interrupted deletion. A call with another account changes nothing."""
+        """A login calls ``forget`` to finish an interrupted deletion. A call with another account changes nothing."""
         self.signed_up(storage)
         storage.identities.forget(APPLE.index, SOMEBODY_ELSE, now=LATER)
         assert (storage.identities.get(APPLE.index), self.waiting(storage)) == (APPLE, [])
@@ -123,7 +123,7 @@ class ProviderTokensContract(Contract):
         assert self.waiting(storage) == [WAITING]
 
     def test_an_identity_without_a_token_leaves_none(self, storage: StorageUnderTest) -> None:
-        """No token waits after the deletion."""
+        """After the deletion of the account, no token waits for its revocation."""
         assert storage.identities.sign_up(AT_APPLE, state_with(MINE_LIVE), APPLE) == Done()
         storage.accounts.forget(ACCOUNT, USER.email_index, now=LATER)
         assert storage.identities.get(APPLE.index) is None

@@ -71,7 +71,7 @@ class RestoresContract(Contract):
         return storage.lineages.add_lineage(NEW_PHONE, expected=expected, replaced=(), removed=(), lineages_max=6)
 
     def test_a_restore_key_is_kept_and_replaced(self, storage: StorageUnderTest) -> None:
-        """A new restore key replaces that of its device, and nothing else. A repeated call returns ``Done``."""
+        """A new restore key replaces only the restore key of its device. A repeated call returns ``Done``."""
         self.with_keys(storage, tablet=KEY)
         for key in (KEY, NEW_KEY, NEW_KEY):
             assert storage.factors.keep_restore_key(ACTOR, "phone", key, now=NOW) == Done()

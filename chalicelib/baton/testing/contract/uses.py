@@ -42,7 +42,7 @@ class UsesContract(LineagesUnderTest):
         assert self.account_state(storage) == state_with(self.slid, OTHER_LIVE)
 
     def test_a_use_after_a_gap_moves_in_use_since(self, storage: StorageUnderTest) -> None:
-        """The write also stores ``in_use_since``, the start of the current uninterrupted use."""
+        """The write also stores ``in_use_since``: after a gap of ``access_s`` or more, the time of this use."""
         resumed = replace(self.slid, in_use_since=NOW)
         storage.seed(state_with(self.session))
         assert self.record(storage, resumed) == Done()

@@ -27,7 +27,7 @@ class AuditConfiguration(Struct, frozen=True):
         """
         findings: list[Finding] = []
         expected_key = ""
-        with contextlib.suppress(errors.Unavailable):  # the observation of the key, below, reports this failure
+        with contextlib.suppress(errors.Unavailable):  # `observations` reads the key too, and reports this failure
             expected_key = self.deployment.key_arn()
         for subject, look in self.deployment.observations().items():
             try:

@@ -178,7 +178,7 @@ class Deployment:
 
 
 def _denied_for_keys(policy: Mapping[str, Any], table: str) -> Iterator[str]:
-    """Yield the actions that a policy denies for key items (``K#``) of a table with the condition ``KEYS_DENIED``."""
+    """Yield the actions that a policy denies, with the condition ``KEYS_DENIED``, for key items (``K#``) of a table."""
     for statement in _listed(policy["Statement"]):
         of_table = any(str(one).endswith(f":table/{table}") for one in _listed(statement.get("Resource", [])))
         if statement["Effect"] == "Deny" and of_table and statement.get("Condition") == KEYS_DENIED:
