@@ -91,7 +91,7 @@ class AskForFactor(Struct, frozen=True, kw_only=True):
     """Make the refusal that starts the second step of a login. It contains the ``auth_session``.
 
     ``email_first``: mail is on. So if the account has an address and no second factor, the login must prove the
-    address before it enrols one.
+    address before it enrols a second factor.
     """
 
     entropy: Entropy
@@ -168,7 +168,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
         A cookie client has the session in a cookie, and sends no ``text``. A page of another site must not finish a
         login. So the request of a cookie client must come from a page of the client.
 
-        A defect of the signature raises the error of the signature check.
+        An invalid signature raises the error of the signature check. Exceptions: see ``InvalidSession``.
 
         Raises:
             InvalidSession: the session is not valid, or another key signed the request. Also if an HMAC secret signed

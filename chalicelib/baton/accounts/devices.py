@@ -95,8 +95,8 @@ class EndDevice(Struct, frozen=True, kw_only=True):
         """End the lineage. Do nothing if the lineage has already ended.
 
         Raises ``NotFound`` for an unknown device, ``LoginRequired`` if the caller's own login has ended, and
-        ``GrantInvalid`` if the credentials have changed. The device is looked up in the account state that authorized
-        the call. The condition of the write detects changes after this read.
+        ``GrantInvalid`` if the credentials have changed. Baton looks the device up in the account state that it read to
+        authorize the call. The condition of the write detects later changes.
         """
         now = self.clock()
         lineage = caller.account_state.lineages.get(LineageId(device_id)) if caller.account_state else None

@@ -1,8 +1,8 @@
 """Hand a login over from an app to a browser: the app gets a code, and the browser redeems it once.
 
 The code is a ticket: Baton stores nothing before the browser redeems the code. The login of the browser is live only
-while the login of the app is live. Every write that begins or uses the browser's login has this condition
-(`storage`). If the app's login ends, for example after a theft, the login of the browser ends too.
+while the login of the app is live. In the folder `storage`, every write that begins or uses the browser's login has
+this condition. If the app's login ends, for example after a theft, the login of the browser ends too.
 """
 
 from collections.abc import Callable
@@ -140,8 +140,8 @@ class HandOver(Struct, frozen=True, kw_only=True):
         offered = self._opened(message, code, changes=not by_app)
         assert self.deliver is not None  # a client of a genuine code delivers cookies
         ticket, client, now = offered.ticket, offered.client, self.clock()
-        # The new attempt contains the id of the code. So if a browser sends one attempt with two codes, or with a code
-        # and a login, two lineages begin.
+        # The new attempt contains the id of the code. So if a browser uses one attempt for two codes, or for a code and
+        # for a login request, two lineages begin.
         attempt = f"{attempt_of(message, None, self.entropy)} handover {encode_base64url(ticket.id)}"
         used = self.tickets.consume_ticket(
             ticket.id, expires_at=ticket.expires_at, now=now, mark=mark_of(attempt, "handover")
@@ -225,12 +225,12 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
 
 def masked(email: str) -> str:
-    """Mask an e-mail address in a way that its owner still recognises: ``a…a@example.com``.
+    """Mask an e-mail address so that its owner still recognises the address: ``a…a@example.com``.
 
     If ``email`` is empty, return a fixed text.
     """
     if not email:
         return "a person without an e-mail address"
     local, _, domain = email.rpartition("@")
-    shown = f"{local[0]}…{local[-1]}" if len(local) > 2 else f"{local[:1]}…"  # noqa: PLR2004 - of two, both would be shown
+    shown = f"{local[0]}…{local[-1]}" if len(local) > 2 else f"{local[:1]}…"  # noqa: PLR2004 - of 2 letters, both show
     return f"{shown}@{domain}"

@@ -175,7 +175,7 @@ class FinishLogin(Struct, frozen=True, kw_only=True):
         return session, user
 
     def _enrolling(self, session: OpenSession, proof: Proof, user: User, *, now: int) -> Enrolling:
-        """Return the factor that a proof with an ``enrolment`` enrols."""
+        """Return the factor that this ``proof`` enrols. The proof must have an ``enrolment``."""
         lineages, text, code = self._lineages(session, now=now), proof.enrolment, proof.totp
         assert text is not None
         if proof.passkey is not None:

@@ -1,4 +1,4 @@
-"""The Lambda function ``operate``: in the console of a stage, an operator reads or changes one account with it.
+"""The Lambda function ``operate``: the console of a stage calls it to read or change one account for an operator.
 
 An error that an operator can cause is a returned value, never an exception. The caller is a person with the right to
 invoke this function. The request names an operator. Baton does not check this name, because CloudTrail records who

@@ -32,8 +32,8 @@ class ChangePassword(Struct, frozen=True, kw_only=True):
     def __call__(self, caller: Caller, new_password: str) -> None:
         """Change the password, and end every other lineage of the account.
 
-        The caller's lineage stays active. If an app handed this lineage over to a browser, the app's lineage ends, and
-        so the caller's lineage ends too.
+        The caller's lineage stays active. Exception: if an app handed this lineage over to a browser, the app's lineage
+        ends, and so this lineage ends too.
         """
         now = self.clock()
         ring = self.key_ring.current(now=now)

@@ -82,19 +82,19 @@ class Users(Passwords, Protocol):
     def register(self, user: User, account_state: AccountState) -> Done | AddressTaken:
         """Write e-mail index entry, user and account state in one transaction.
 
-        If one of the three items already exists, nothing is written, and the result is ``AddressTaken``. An expired
-        index entry is replaced. A repeated call with the same ``user`` is safe: it returns ``Done``.
+        If one of the three items already exists, nothing is written, and the result is ``AddressTaken``. Exceptions: an
+        expired index entry is replaced, and a repeated call with the same ``user`` returns ``Done``.
 
         ``AddressTaken`` has the account of the address. If the address is free, ``AddressTaken`` has the account id of
-        ``user``, which is in use.
+        ``user``, because an account already has this id.
         """
 
     def change_password(self, actor: Actor, password_hash: bytes, *, expected: AccountState, now: int) -> Done | Moved:
         """Replace the password hash, raise credentials version and epoch, and keep the actor's lineage.
 
-        Every other lineage ends with reason ``password_changed``. If an app handed the actor's lineage over to a
-        browser, the app's lineage ends, and so the actor's lineage ends too. Every remembered device is deleted. If
-        ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
+        Every other lineage ends with reason ``password_changed``. Exception: if an app handed the actor's lineage over
+        to a browser, the app's lineage ends, and so the actor's lineage ends too. Every remembered device is deleted.
+        If ``actor.in_cookies`` is true, the generation of the actor's lineage rises by one.
 
         This is one transaction, with these conditions:
 

@@ -1,4 +1,4 @@
-"""The ports of federation: identities, tokens of providers, and the key sets, which all environments share."""
+"""The ports of federation: identities, tokens of providers, and the key sets, which all Lambda environments share."""
 
 from typing import Protocol
 
@@ -99,9 +99,9 @@ class Identities(Protocol):
         """Store that a fetch of a provider's keys begins now. ``Refused``: another fetch began in the last minute."""
 
     def keep_key_set(self, provider: int, sealed: bytes, *, now: int) -> None:
-        """Store a key set that was fetched at ``now``, unless the stored set was fetched at ``now`` or later.
+        """Store a key set that was fetched at ``now``, if the stored set is missing or was fetched before ``now``.
 
-        Exception: a stored set whose time is more than a minute ahead of ``now`` is replaced.
+        A stored set that was fetched more than a minute after ``now`` is replaced too, because a clock was wrong.
         """
 
     def lose(self, user: User, provider: int, *, now: int) -> Done | Moved:

@@ -1,7 +1,7 @@
-"""The keys of providers: fetched when a token needs them, and encrypted in a table that all environments share.
+"""The keys of providers: fetched when a token needs them, and encrypted in a table of all Lambda environments.
 
-Keys are used for ten minutes before they are fetched again. The table ``ephemeral`` is weakly protected. An attacker
-who could write a false key into this table could log in as any person of the provider. So a key set is encrypted with
+Keys are used for ten minutes before they are fetched again. The table, ``ephemeral``, is weakly protected. An attacker
+who could add a false key to a key set could log in as any person of the provider. So a key set is encrypted with
 a key of the ring (AES-GCM), and an altered set is treated as missing. The whole deployment fetches the keys of a
 provider at most once a minute, even if many tokens have unknown key ids.
 """
@@ -63,7 +63,7 @@ class ProviderKeys(Struct, kw_only=True):
     def __call__(self, provider: Provider, kid: str, *, now: int) -> KeySet:
         """Return the keys of a provider.
 
-        If no returned key has the id ``kid``, Baton fetched the returned keys less than a minute ago.
+        The returned keys lack the id ``kid`` only if Baton fetched them less than a minute ago.
 
         Raises ``Unavailable`` in two cases:
 

@@ -111,7 +111,7 @@ class DeliverMail(Struct, frozen=True, kw_only=True):
         address to which the code goes, except if the code proves a new address.
         """
         account_state = self.lineage_store.get(order.account)
-        # The code goes to a new address even if another account has the address: only the mailbox reveals this.
+        # The code goes to a new address even if another account has it: only a reader of the mailbox learns this.
         if user is None or (user.email != order.address and order.template != "new_address"):
             raise Dropped("no account has the address")
         if account_state is None or account_state.status is not Status.ACTIVE:

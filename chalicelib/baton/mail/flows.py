@@ -1,4 +1,4 @@
-"""Make the flows of mail from their parts, and the routes that run them."""
+"""Make the flows of mail from their parts, and make the routes that run these flows."""
 
 from msgspec import Struct
 

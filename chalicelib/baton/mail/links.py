@@ -28,7 +28,7 @@ _OF_UNPROVED = frozenset({"verify", "login"})
 
 
 class MailLinks(Struct, frozen=True, kw_only=True):
-    """Make the links of a mail. If ``link_host`` is empty, a code has no link."""
+    """Make the links of a mail. If ``link_host`` is empty, no mail has a link for ``reset`` or ``verify``."""
 
     issuer: str
     link_host: str

@@ -4,11 +4,11 @@
 mailbox learns that the address is taken.
 2. The old address gets a notice. If the old address was proved, the account keeps it for 7 days. In these days, no
 login and no registration can use the old address.
-3. If the old address was proved, the notice has an undo link, which gives the old address back to the account. There is
-no undo link if a long-used device (one that is not new: `is_new_key`) requested the change with a second factor. There
-is also none if the change returns to an old address that an undo link could still restore.
-4. When the account returns to an old address, by an undo link or by such a change, no link can restore the addresses in
-between. After A, B and back to A, no link restores B, because B may belong to a thief.
+3. If the old address was proved, the notice has an undo link, which gives the old address back to the account. The
+notice has no undo link in two cases. First: a long-used device (`is_new_key`) requested the change with a second
+factor. Second: the new address is an earlier address of the account, and an undo link could still restore it.
+4. When the account returns to an earlier address, by an undo link or by a change of the second case, no link can
+restore the addresses in between. After A, B and back to A, no link restores B, because B may belong to a thief.
 5. If the old address was never proved, it is free immediately. So a stranger who registered the address of another
 person does not keep it.
 """

@@ -25,7 +25,7 @@ class QueueMail(Struct, frozen=True, kw_only=True):
     outbox: Outbox
 
     def __call__(self, make: Callable[[bytes, int], MailOrder], *, ring: Ring | None = None) -> None:
-        """Queue the order that ``make`` returns for an id and a time. Raises ``Unavailable``."""
+        """Queue the order that ``make`` returns for a new id and the present time. Raises ``Unavailable``."""
         now = self.clock()
         ring = ring or self.key_ring.current(now=now)
         self.outbox.put(seal_ticket(make(self.entropy(16), now), ring, now=now))

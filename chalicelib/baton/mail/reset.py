@@ -83,8 +83,8 @@ class ResetPassword(Struct, frozen=True, kw_only=True):
 
         Raises:
             InvalidCode: the code is wrong, or the code or the link is no longer valid.
-            WeakPassword: the password is too weak. If the error is ``Breached``, a subclass of ``WeakPassword``, a
-                request with a code has used up one try.
+            WeakPassword: the password is too weak. ``Breached`` is a subclass of this error: if a request with
+                a code gets ``Breached``, it has used up one try.
 
         """
         now = self.clock()

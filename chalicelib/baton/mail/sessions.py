@@ -228,8 +228,8 @@ class CheckMailCode(Struct, frozen=True, kw_only=True):
     def check_key(self, message: Message, session: MailSession, *, now: int) -> None:
         """Check that the key of the session signed the request. Raises ``InvalidCode`` if another key signed it.
 
-        If the session has no key, only ``Content-Digest`` is checked. Also raises ``InvalidDigest``. If the session
-        has a key, also raises ``SignatureRequired`` and the errors of `verify_signature`.
+        If the session has no key, only ``Content-Digest`` is checked, and the only error is ``InvalidDigest``. If the
+        session has a key, also raises ``SignatureRequired`` and the errors of `verify_signature`.
         """
         if not session.key:
             check_digest(message)

@@ -133,7 +133,7 @@ class TakeFeedback(Struct, frozen=True, kw_only=True):
         """Return the kind of the report, and the address that the mail was sent to. Raises ``Ignored``.
 
         The address is the recipient to which Baton sent the mail (``mail.destination``). A report can also name the
-        recipient that bounced or complained. If a mailbox forwards its mails, this is another address.
+        recipient that bounced or complained. If a mailbox forwards its mails, that recipient has another address.
         """
         if len(message) > MAIL_FEEDBACK_BYTES_MAX:
             raise Ignored("too long")

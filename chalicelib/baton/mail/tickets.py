@@ -71,7 +71,7 @@ class MailSession(Ticket, frozen=True):
 class MailLink(Ticket, frozen=True):
     """The contents of a link. ``address`` is the mailbox that the link was sent to.
 
-    - ``version``: the credentials version at the request for the code of the same mail, in 8 bytes. In the link of a
+    - ``version``: the credentials version when the code in the same mail was requested, in 8 bytes. In the link of a
       notice, ``version`` is empty, because a notice has no code.
     - ``since``: an undo reverts changes since this time (seconds). In a link without an undo, ``since`` is 0.
     """
@@ -98,7 +98,7 @@ class MailOrder(Ticket, frozen=True):
     - ``template``: the name of the mail text.
     - ``address``: if it is empty, the mail goes to the address of the account.
     - ``index``: the e-mail index of ``address``.
-    - ``version``: the credentials version at the request for a code, in 8 bytes.
+    - ``version``: the credentials version when the code was requested, in 8 bytes.
     - ``device``: the name of a device, which its holder chose.
     """
 

@@ -123,13 +123,13 @@ class StoredAttestations:
     def attest(
         self, actor: Actor, attestation: Attestation, *, expected: Lineage, now: int
     ) -> Done | Moved | Inactive | ProofOutdated:
-        """Store an attestation in the actor's login, if the login is live and its attestation is as in ``expected``.
+        """Store an attestation in the actor's login, if the login may act and its attestation is as in ``expected``.
 
-        Otherwise nothing is stored, and the result is one of these:
+        The result is one of these:
 
-        - ``Done``: the login may act, and already has this attestation.
-        - ``Inactive``, ``ProofOutdated``: the login may not act (`rules.may_act`).
-        - ``Moved``: another request has stored another attestation.
+        - ``Done``: the attestation is stored now, or was stored already.
+        - ``Inactive``, ``ProofOutdated``: the login may not act (`rules.may_act`). Nothing is stored.
+        - ``Moved``: after ``expected`` was read, another request stored a different attestation. Nothing is stored.
         """
         attested = replace(expected, attestation=attestation)
         update = state_update(

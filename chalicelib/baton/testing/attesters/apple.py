@@ -39,7 +39,7 @@ class Apple:
     """Apple's certificate authority of App Attest."""
 
     def __init__(self, *, now: int) -> None:
-        """Make a root and an intermediate certificate, which are valid at ``now``."""
+        """Make a root certificate that is valid at ``now``, and the key of an intermediate certificate."""
         self.now = now
         self._root_key = generate_private_key(SECP384R1())
         self._root_name = name_of(CN="Development App Attestation Root CA", O="Baton")
