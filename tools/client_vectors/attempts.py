@@ -229,7 +229,11 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _only_the_table() -> Iterator[dict[str, Any]]:
-    """Yield situations without a script: revocations, evidence, reads of the time, and a token without a renewal."""
+    """Yield the situations without a script.
+
+    They are answers to revocations and to requests for the time, answers that require evidence of the app, and an
+    expired token that the client cannot renew.
+    """
     attest = refusal(403, "attestation_required", "attestation_required", "attest")
     ended = refusal(400, "invalid_grant", "login_required", "log_in")
     cases = [

@@ -23,7 +23,7 @@ class OnceStore(Protocol):
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Set mark and start of a call to ``mark`` and ``now``, if the call still has ``old_mark`` and no answer.
+        """Replace the mark of a call by ``mark`` and its start by ``now``, if it still has ``old_mark`` and no answer.
 
         Return the call that is stored afterwards, or ``None`` if no call is stored.
         """
