@@ -505,7 +505,7 @@ def _record(client: BatonClient) -> Record:
 def _session(client: BatonClient) -> Session:
     session = client.session
     if session is None:
-        raise Surprise("there is no session")
+        raise Surprise("the device has no login")
     return session
 
 

@@ -394,7 +394,7 @@ class TestRule5:
         def dead(request: Request, timeout_s: float) -> Answer:
             raise TimeoutError(f"{request.method} took longer than {timeout_s}")
 
-        with pytest.raises(Offline, match="the session is kept"):
+        with pytest.raises(Offline, match="No login has ended"):
             client_of(server, storage, transport=dead).me()
         assert storage.read() == before
         assert client.me()

@@ -13,7 +13,7 @@ export class BatonError extends Error {
 
 /** The storage has no login, or a login in progress can no longer be finished: show the login screen. */
 export class NotLoggedIn extends BatonError {
-  constructor(message = "There is no session: log in.", kind = "not_logged_in") {
+  constructor(message = "This device has no login: log in.", kind = "not_logged_in") {
     super(kind, message);
   }
 }
@@ -35,7 +35,7 @@ export class LoggedOut extends NotLoggedIn {
 export class Offline extends BatonError {
   /** @param {string} last */
   constructor(last) {
-    super("offline", `No answer in time. The session is kept. Last: ${last}`);
+    super("offline", `No answer in time. No login has ended. Last problem: ${last}`);
     this.last = last;
   }
 }

@@ -38,7 +38,7 @@ public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError
         switch self {
         case .notLoggedIn(let message), .storageUnavailable(let message, _), .brokenStorage(let message): message
         case .loggedOut(let reason, _): "This login has ended (\(reason ?? "no reason given")). Log in again."
-        case .offline(let last): "No answer in time. The session is kept. Last: \(last)"
+        case .offline(let last): "No answer in time. No login has ended. Last problem: \(last)"
         case .answerLost(let last, _): "The call may have been carried out, or not: \(last)"
         case .refused(let refused): refused.description
         }
@@ -46,7 +46,7 @@ public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError
 
     public var errorDescription: String? { description }
 
-    static let noSession = BatonError.notLoggedIn("There is no session: log in.")
+    static let noSession = BatonError.notLoggedIn("This device has no login: log in.")
 }
 
 /// An error of the server. Switch on `code`: errors.md lists the codes. `problem` has all members of the answer.

@@ -4,7 +4,7 @@ package baton.client
 public sealed class BatonException(public val kind: String, message: String, cause: Throwable? = null) : Exception(message, cause)
 
 /** The storage has no login, or a login in progress can no longer be finished: show the login screen. */
-public open class NotLoggedIn internal constructor(message: String = "There is no session: log in.", kind: String = "not_logged_in") :
+public open class NotLoggedIn internal constructor(message: String = "This device has no login: log in.", kind: String = "not_logged_in") :
     BatonException(kind, message)
 
 /**
@@ -16,7 +16,7 @@ public class LoggedOut internal constructor(public val reason: String?, public v
 
 /** There was no answer in time. Nothing ended, and the next call continues. [last] describes the last failure. */
 public class Offline internal constructor(public val last: String) :
-    BatonException("offline", "No answer in time. The session is kept. Last: $last")
+    BatonException("offline", "No answer in time. No login has ended. Last problem: $last")
 
 /** The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended. */
 public class AnswerLost internal constructor(public val last: String, refusal: Refused? = null) :
