@@ -115,7 +115,7 @@ class FactorsContract(Contract):
     def test_a_step_of_another_app_or_version_is_refused(
         self, storage: StorageUnderTest, totp: Totp, version: int
     ) -> None:
-        """The secret, a factor or the password changed between the read and the write."""
+        """If the secret, a factor or the password changed between the read and the write, the code is refused."""
         self.registered(storage)
         assert self.use_step(storage, totp=totp, version=version) == Refused()
         assert self.factors(storage) == FACTORS
@@ -172,7 +172,7 @@ class FactorsContract(Contract):
 
     @pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
     def test_a_recovery_code_of_another_version_is_refused(self, storage: StorageUnderTest, version: int) -> None:
-        """A factor or the password changed between the read and the write."""
+        """If a factor or the password changed between the read and the write, the code is refused."""
         self.registered(storage)
         assert self.use_code(storage, version=version) == Refused()
         assert self.factors(storage) == FACTORS
@@ -277,7 +277,7 @@ class FactorsContract(Contract):
     def test_a_login_under_way_changes_nothing_once_its_proof_is_outdated(
         self, storage: StorageUnderTest, moved: AccountState
     ) -> None:
-        """After the proof of the password, the account was disabled, its logins were ended, or a credential changed."""
+        """Since the proof, the account was disabled, its logins ended, or a credential changed. Nothing is written."""
         self.registered(storage, SecondFactors())
         storage.seed(moved)
         assert storage.factors.change_factors(LOGIN, EnrolTotp(TOTP, RECOVERY), remember=PHONE, now=NOW) == Moved()

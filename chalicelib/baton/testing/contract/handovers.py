@@ -210,6 +210,6 @@ class HandoversContract(LineagesUnderTest):
             assert self.account_state(storage).lineages[MINE].browser_key == keys[said.index(Done())]
 
     def test_a_disabled_account_has_no_browser(self, storage: StorageUnderTest) -> None:
-        """If the account is disabled, the browser must not write, even if no login of the account has ended."""
+        """If the account is disabled, the store refuses the writes of a browser's login, even if no login has ended."""
         storage.seed(state_with(MINE_LIVE, IN_BROWSER, status=Status.DISABLED))
         assert storage.lineages.end_all(BY_COOKIE, now=NOW) == Inactive()

@@ -242,7 +242,7 @@ class LinkedIdentitiesContract(LineagesUnderTest):
     def test_the_last_credential_is_not_unlinked(
         self, storage: StorageUnderTest, user: User, *, unlinked: bool
     ) -> None:
-        """Without the last credential, the person could not log in any more."""
+        """An identity is unlinked only if the account also has a password, a passkey or another identity."""
         account_state = state_with(MINE_LIVE, OTHER_LIVE)
         assert storage.identities.sign_up(user, account_state, GOOGLE) == Done()
         assert self.unlink(storage, user) == (Done() if unlinked else Moved())

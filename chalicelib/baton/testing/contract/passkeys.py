@@ -101,7 +101,7 @@ class PasskeysContract(Contract):
         assert storage.accounts.get(SOMEBODY_ELSE) is None
 
     def test_a_passkey_is_named(self, storage: StorageUnderTest) -> None:
-        """The credentials version does not change, so grants and tickets stay valid."""
+        """The new name is stored. The credentials version does not change, so grants and tickets stay valid."""
         self.with_passkeys(storage)
         for name in ("Work phone", ""):
             assert storage.factors.rename_passkey(ACTOR, PASSKEY.id, name, now=NOW) == Done()
