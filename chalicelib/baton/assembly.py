@@ -1,7 +1,6 @@
 """Make the flows (the objects that answer requests) and their routes, with one function for each package.
 
-A cold start does not import this module. The first request to a route of ``later_routes.py`` imports
-this module.
+A cold start does not import this module. The first request to a route of ``later_routes.py`` imports it.
 """
 
 from chalicelib.baton.accounts import routes as accounts

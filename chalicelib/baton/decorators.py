@@ -111,7 +111,7 @@ class Decorators:
         query: type[Query] | None = None,
         answers: Mapping[int, type] | None = None,
     ) -> Decorator:
-        """Decorate a view below ``@app.route``: the view runs for every caller, also without a login.
+        """Decorate a view below ``@app.route``: the view runs for every caller, with or without a login.
 
         In place of the caller, the view gets the request as a `routing.Message`.
         """

@@ -46,7 +46,7 @@ def federation_routes_of(
 ) -> tuple[Route, ...]:
     """List the routes of federation.
 
-    If no provider is configured, the routes exist too, but every provider name is unknown.
+    If no provider is configured, the routes still exist, but every provider name is unknown.
     """
     storage = parts.storage
     trade = TradeCode(

@@ -184,8 +184,8 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
     """The effect of a success on the cookies of the caller.
 
     - ``kept``: no effect.
-    - ``renewed``: the person proved a factor, so the session id changes. It also changes after a request to any route
-      that uses a step-up grant.
+    - ``renewed``: the person proved a factor, so the session id changes. On every route, the session id also changes
+      after a request that uses a step-up grant.
     - ``replaced``: all other logins ended. The earlier cookies of this login stop working too, and the answer sets new
       cookies.
     - ``ended``: this login ended, so the cookies are deleted.

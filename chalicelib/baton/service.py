@@ -293,7 +293,7 @@ class Baton(Decorators, TeamFunctions):
         """
         try:
             self.background.pending.work_off(self.background.carry_out)
-        except Exception as defect:  # noqa: BLE001 - the answer has left
+        except Exception as defect:  # noqa: BLE001 - the answer is already made
             self._dispatch.note_defect(defect)
 
     def _operate(self, event: object) -> dict[str, object]:

@@ -98,8 +98,8 @@ class Settings(Struct, frozen=True):
 
     origin_secret: Secret | None
     """``BATON_ORIGIN_SECRET``: the secret that your CDN sends in the header ``Baton-Origin-Secret``, at least 32
-    characters. Default: none. The source of a request with this secret is its valid ``CloudFront-Viewer-Address``.
-    Otherwise the source is the address that the gateway saw."""
+    characters. Default: none. If a request has this secret and a valid ``CloudFront-Viewer-Address``, its source is the
+    address in that header. Otherwise the source is the address that the gateway saw."""
 
     resource_servers: Mapping[str, bytes]
     """``BATON_RESOURCE_SERVERS``: the servers that may introspect tokens: ``<id>:<SHA-256 of the secret in hex>``."""
@@ -120,8 +120,8 @@ class Settings(Struct, frozen=True):
 
     decoys: Decoys
     """``BATON_DECOYS``: the kinds of imported hashes. In ``bcrypt12=41/60,fbscrypt=3/5``, 41 % of the accounts have
-    bcrypt12 now, 60 % had it just after the import. Default: none. A login with an unknown address then takes as long
-    as a login to one of these accounts. ``python -m tools.operate hashes`` prints the value."""
+    bcrypt12 now, 60 % had it just after the import. Default: none. With this setting, a login with an unknown address
+    takes as long as a login to one of these accounts. ``python -m tools.operate hashes`` prints the value."""
 
     development: bool
     """``BATON_DEVELOPMENT``: allow plain http on localhost, an unencrypted key ring, and tracebacks. Default: off.
@@ -200,7 +200,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     audience = environ.get("BATON_AUDIENCE") or issuer
     providers = _providers(registry, development=development, problems=problems)
     mail = variables.mail_of(environ, development=development, problems=problems)
-    if providers and registry.relying_party is None:  # mail is not enough: an account may have no address
+    if providers and registry.relying_party is None:  # even with mail on: an account may have no address
         problems += [
             f"chalicelib/providers.toml: provider.{row.name} does not count for a step-up, and the registry has no "
             "[webauthn]. So people without a password and without an address could neither delete their accounts nor "

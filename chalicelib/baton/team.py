@@ -1,7 +1,4 @@
-"""The registration of the functions of a team that Baton calls.
-
-These functions export, delete and migrate accounts.
-"""
+"""Register the functions of a team. Baton calls these functions when it exports, deletes or migrates an account."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

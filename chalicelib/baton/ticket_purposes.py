@@ -61,7 +61,7 @@ TICKET_PURPOSES: dict[str, TicketPurpose] = {
 }
 
 MAIL_ORDER = TicketPurpose("mail_order", prefix="mo.", life_s=2 * HOUR_S)  # the queue keeps an order for an hour
-FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than a dead letter is kept
+FORGET_ORDER = TicketPurpose("forget_order", prefix="fo.", life_s=2 * DAY_S)  # longer than the life of a dead letter
 
 
 def _assert_relations() -> None:

@@ -68,7 +68,7 @@ _MEASURED: Final = ("signing_key_age_days", "configuration_findings")
 """Facts that are also metrics, under their own name."""
 
 _TIMED: Final[Mapping[str, str]] = {"exchanged": "exchange_ms", "logged_in": "login_ms"}
-"""Event -> the metric of its request's duration. For DynamoDB's latency, AWS has ``SuccessfulRequestLatency``."""
+"""Event -> the metric for the duration of the request. AWS has a metric for DynamoDB: ``SuccessfulRequestLatency``."""
 
 _NAMESPACE: Final = "Baton"
 _UNKNOWN: Final = Event("info")

@@ -41,7 +41,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "identity_linked": Event("info", audited=True, notice="identity_linked"),
     "identity_unlinked": Event("info", audited=True, notice="identity_unlinked"),
     "provider_unreachable": Event("warning"),
-    # A stored key set was altered, or is from an earlier `jwks_uri` or a removed root secret. Baton fetches it again.
+    # A stored key set was altered, is from an earlier `jwks_uri`, or is encrypted with a root secret that the ring no
+    # longer has. Baton fetches the key set again.
     "provider_keys_unreadable": Event("warning"),
     # A login with Apple continues without a refresh token. A caller can cause this event with an invented code.
     "apple_code_not_traded": Event("info"),
@@ -93,8 +94,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "second_factor_failing": Event("warning", audited=True, notice="second_factor_failing"),
     "factor_added": Event("info", audited=True, notice="factor_added"),
     "factor_removed": Event("info", audited=True, notice="factor_removed"),
-    # The signature counter of a passkey did not grow, so the passkey may be a copy. Or its synchronisation changed. In
-    # both cases, Baton does not refuse the passkey.
+    # `passkey_counter`: the signature counter did not grow, so the passkey may be a copy. `passkey_backup_changed`: the
+    # flag for "can be synchronised" changed. In both cases, Baton does not refuse the passkey.
     "passkey_counter": Event("warning", audited=True),
     "passkey_backup_changed": Event("info", audited=True),
     "recovery_code_used": Event("warning", audited=True, notice="recovery_code_used"),

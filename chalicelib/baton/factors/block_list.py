@@ -113,6 +113,6 @@ def _run_length(text: str, start: int, path: str) -> int:
 
 @lru_cache(maxsize=1)
 def _listed() -> frozenset[str]:
-    """Read the list, once a process. The file begins with the licences, which end at the first empty line."""
+    """Read the list, once in each process. The file begins with the licences, which end at the first empty line."""
     text = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
     return frozenset(text.partition("\n\n")[2].rstrip("\n").split("\n"))

@@ -96,7 +96,7 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
     """If true, an account with an unproved address cannot add a factor. The value is true if mail is on."""
 
     def show(self, caller: Caller) -> FactorsShown:
-        """Return the second factors of the account, and whether its logins need one."""
+        """Return the second factors of the account, and whether its logins need a second factor."""
         factors = self._user(caller).factors
         recovery, left = factors.recovery, factors.codes_left
         return FactorsShown(
@@ -158,8 +158,8 @@ class ChangeFactors(Struct, frozen=True, kw_only=True):
         user = self._user(caller)
         if user.factors.totp is None:
             raise errors.NotFound("no authenticator app is enrolled", detail="The account has no authenticator app.")
-        # `last` ignores recovery codes, because they only replace another factor. This change keeps the codes, because
-        # an operator or a role may still require a second factor.
+        # `last` ignores recovery codes, because they only replace another factor. This change keeps the codes: if an
+        # operator or a role still requires a second factor, the person can log in with a code.
         change = RemoveTotp(user.factors.totp, last=not user.factors.passkeys)
         self._change(caller, change, proved=self._proved(caller, user, now=now), now=now)
         told, details = told_of(caller, user, since=now), {"kind": "totp"}

@@ -9,9 +9,9 @@ A password is refused if the whole of it is
 3. two words in a row, or
 4. within two edits (insert, remove or replace a character) of one word of at least 8 characters.
 
-The password is also compared without the non-letters at its beginning, its end, and both ends: "!!ada2026" is also
-compared as "ada". Separators are ignored, and look-alike characters are equal (``0`` and ``o``). A longer password may
-contain a word: for ``rose@example.com``, "prose about volcanic umbrellas" is accepted.
+The password is also compared without the non-letters at its beginning, at its end, and at both ends. For example,
+"!!ada2026" is also compared as "ada". Separators are ignored, and look-alike characters are equal (``0`` and ``o``). A
+longer password may contain a word: for ``rose@example.com``, "prose about volcanic umbrellas" is accepted.
 """
 
 import re
@@ -24,7 +24,7 @@ SERVICE_WORD = "baton"
 _WORD_CHARACTERS_MIN = 3
 """The length of the shortest word that is compared.
 
-If a password contains a shorter word ("li"), its other characters make the password hard to guess.
+If a password contains a shorter word ("li"), the other characters make the password hard to guess.
 """
 
 _EDITED_CHARACTERS_MIN = 8

@@ -85,7 +85,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             self._try_to_uncount(rate_limits, now=now)
             raise
         self._uncount(rate_limits, now=now)
-        assert user is not None  # it was verified
+        assert user is not None  # the password of this user is right
         if verified.rehash:
             self._rehash(secret, user, ring)
         return user
@@ -149,7 +149,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             if isinstance(slot, Refused):
                 self._uncount(rate_limits[:counted], now=now)
                 kind = name.partition(":")[0]
-                if kind == "source":  # this concerns no account
+                if kind == "source":  # the limit of a network concerns no account
                     self.log.record("throttled", limit=kind)
                 else:
                     self.record("throttled", account=account, limit=kind)
@@ -174,7 +174,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
                 self._uncount((rate_limit,), now=now)
 
     def _rehash(self, password: bytes, user: User, ring: Ring) -> None:
-        assert user.password_hash is not None  # it was verified
+        assert user.password_hash is not None  # the password matched this hash
         sealed = ring.encrypt_for(
             hash_password(password, salt=self.entropy(16)).encode(),
             account=user.account,

@@ -294,7 +294,7 @@ class PasskeyUse(Struct, frozen=True):
 
     @property
     def after(self) -> Passkey:
-        """Return the passkey as it is stored after the use. The larger counter is stored."""
+        """Return the passkey as it is stored after the use, with the larger of the old and the new counter."""
         return replace(
             self.passkey,
             counter=max(self.counter, self.passkey.counter),
@@ -341,10 +341,10 @@ FactorChange = (
 
 
 def passkey_id(credential_id: bytes) -> str:
-    """Return the id of a passkey: 12 bytes of the SHA-256 of its credential id, in base64url."""
+    """Return the id of a passkey: the first 12 bytes of SHA-256 over its credential id, in base64url."""
     return encode_base64url(hashlib.sha256(credential_id).digest()[:PASSKEY_ID_BYTES])
 
 
 def key_id(binding: Binding) -> str | None:
-    """Return the id of a device key: 12 bytes of its thumbprint, in base64url. ``None``: the device has no key."""
+    """Return the id of a device key: the first 12 bytes of its thumbprint, in base64url. ``None``: there is no key."""
     return encode_base64url(binding.thumbprint[:KEY_ID_BYTES]) if isinstance(binding, KeyBinding) else None

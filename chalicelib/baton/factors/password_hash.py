@@ -47,8 +47,9 @@ def verify_password(
     ``password_hash``: if ``None``, the password is compared with ``decoy`` or, without a decoy, with a fixed hash.
     ``as_sent``: the password as the client sent it, not normalised. Another system may have hashed these bytes.
 
-    If ``password`` does not match, ``as_sent`` is compared too, also for an unknown account. So a wrong password costs
-    the same number of hash computations whether the account exists or not.
+    If ``password`` does not match, ``as_sent`` is compared next, if it is given and differs from ``password``. For an
+    unknown account, Baton makes the same comparisons. So a wrong password costs the same number of hash computations
+    whether the account exists or not.
 
     Raises:
         InvalidCredentials: the password is wrong, or ``password_hash`` is ``None``.

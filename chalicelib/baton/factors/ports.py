@@ -91,7 +91,7 @@ class Post(Protocol):
 
 
 class FactorStore(Protocol):
-    """The second factors of registered people. Reading a user (`Passwords.get`) reads them too."""
+    """The second factors of registered people. `Passwords.get` returns a user together with the second factors."""
 
     def consume_totp_step(
         self,

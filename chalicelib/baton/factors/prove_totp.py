@@ -34,7 +34,7 @@ class ProveTotp(Struct, frozen=True, kw_only=True):
 
     The limits of wrong codes:
 
-    - A device that proved a second factor before: 30 a day, counted for this device alone.
+    - A device that proved a second factor before: 30 a day for each such device.
     - All other devices together: 30 a day, and 100 in a row. A right code from any device, or a recovery code, resets
       the count of wrong codes in a row.
     """

@@ -35,7 +35,7 @@ def login_limits(
     """Return the rate limits of a login.
 
     A known device (`known_device`) has a rate limit of its own, which other devices cannot use up. A login on any other
-    device counts in two limits: of its network, and of the account.
+    device counts in two limits: the limit of its network, and the limit of the account.
 
     - ``account``: for an unknown address, an id that no account has.
     - ``proved``: the lineage whose HMAC secret signed the login.

@@ -47,7 +47,7 @@ def check_offered(client: Client, *, asked: bool = False) -> None:
 
 
 def _device_of(caller: Caller) -> str:
-    """Return the id of the device key. Raises ``RestoreRefused`` for a login that is bound to an HMAC secret."""
+    """Return the id of the device key. Raises ``RestoreRefused`` for a login that is not bound to a key."""
     device = key_id(login_of(caller)[1].binding)
     if device is None:
         raise RestoreRefused("the login is not bound to a key")

@@ -148,7 +148,7 @@ def is_new_key(account_state: AccountState, binding: Binding, lineage: LineageId
     - The bindings of all HMAC devices are equal. So for an HMAC device, only the login ``lineage`` counts.
 
     ``lineage`` matters only for an HMAC device: its present login or, during a login, the earlier login whose secret
-    signed the request. ``None``: no such secret signed it.
+    signed the request. ``None``: no such secret signed the request.
     """
     for one in account_state.lineages.values():
         same_key = isinstance(binding, KeyBinding) and one.binding == binding
@@ -171,7 +171,7 @@ def remember(
 ) -> Remember | None:
     """Return the change that makes a device remembered, after it proved a second factor.
 
-    ``None``: the device has no key, or its client remembers no devices.
+    ``None``: the device has no key, or its client is unknown or remembers no devices.
     """
     key = key_id(binding)
     if key is None or client is None or client.remember_days == 0:

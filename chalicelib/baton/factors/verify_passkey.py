@@ -6,7 +6,7 @@ accepts members that are given twice, bytes after the value, and CBOR tags. More
 
 1. ``attestationObject`` is rewritten to the format ``none`` before the library sees it. Baton requests no attestation,
    and the parsers of the other formats are attack surface.
-2. Every exception of the library becomes ``InvalidPasskey``, also ``KeyError``, which a key without ``alg`` causes.
+2. Every exception of the library becomes ``InvalidPasskey``, even the ``KeyError`` that a key without ``alg`` causes.
 3. The counter is not judged here. A counter that did not grow causes an event, but no refusal, because synced passkeys
 have no counter.
 
@@ -66,7 +66,7 @@ class Registration(Struct, frozen=True):
 
 
 class Asserted(Struct, frozen=True):
-    """The facts of a verified assertion: the counter of the authenticator, and whether the passkey is synced."""
+    """The facts of a verified assertion: the counter, whether the passkey can be synced, and whether it is synced."""
 
     counter: int
     backup_eligible: bool
@@ -256,7 +256,7 @@ def verify_registration(
 def _by_library(verify: Callable[[], None]) -> None:
     try:
         verify()
-    except Exception as error:  # noqa: BLE001 - it parses bytes of a stranger, and can raise any error
+    except Exception as error:  # noqa: BLE001 - the library parses bytes of a stranger, and can raise any error
         from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415 - cold start
 
         # The messages of the library name the check, the expected and the received value. They have no secret.
@@ -279,7 +279,7 @@ def _attested(registration: Registration) -> tuple[_AuthenticatorData, bytes]:
 
 
 def _authenticator_data(value: bytes, *, attested: bool) -> _AuthenticatorData:
-    """Read authenticator data (WebAuthn Level 3, 6.1). Raises ``ValueError``, also if bytes follow the data."""
+    """Read authenticator data (WebAuthn Level 3, 6.1). Raises ``ValueError``, for example if bytes follow the data."""
     if len(value) < _FIXED:
         raise ValueError(f"fewer than {_FIXED} bytes")
     flags, counter, end = value[32], int.from_bytes(value[33:_FIXED], "big"), _FIXED

@@ -182,7 +182,7 @@ class Clients:
         """
         try:
             rows = tomllib.loads(text)
-        except ValueError as error:  # TOMLDecodeError names the line. A number of 5,000 digits: a plain ValueError
+        except ValueError as error:  # a TOMLDecodeError, or a plain ValueError for a number of 5,000 digits
             raise RegistryProblems([f"{file}: {error}"]) from None
         except RecursionError:
             raise RegistryProblems([f"{file}: its values are nested too deeply"]) from None
@@ -256,7 +256,7 @@ def decode_registry(content: bytes, file: str) -> str:
 
 
 def _mail(table: object, problems: list[str]) -> MailRow:
-    """Read the table of mail. Add its problems to ``problems``."""
+    """Read the table ``[mail]``. Add its problems to ``problems``."""
     if not isinstance(table, dict):
         problems.append("mail is not a table: write [mail]")
         return MailRow()

@@ -1,6 +1,6 @@
 """The relying party of WebAuthn in the client registry, and the apps that may use its passkeys. No I/O.
 
-All clients share one RP ID, so one passkey serves every app of a deployment. Each client accepts its own origins only
+All clients share one RP ID, so one passkey serves every app of a deployment. Each client accepts only its own origins
 (``factors.passkey_challenge.origins_of``).
 """
 

@@ -11,8 +11,8 @@ An exchange presents generation p of a lineage whose current generation is g (do
 | p < g | another attempt, or the attempt is no longer stored | ``Reused`` (E8): a sign of theft, the login ends |
 | p > g | any | ``Ahead`` (E9): the DynamoDB table was rolled back, or a key leaked |
 
-At an exchange, only ``judge`` decides. On DynamoDB, ``Current`` is the condition of the write: ``CURRENT`` and, for an
-unbound token, ``NO_PARENT`` (``state_writes.py``). If it is false, the store calls ``judge`` with the stored item.
+At an exchange, only ``judge`` decides. On DynamoDB, the write has the conditions of ``Current``: ``CURRENT`` and, for
+an unbound token, ``NO_PARENT`` (``state_writes.py``). If any is false, the store calls ``judge`` with the stored item.
 """
 
 import hashlib

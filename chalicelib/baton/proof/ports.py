@@ -23,7 +23,7 @@ class OnceStore(Protocol):
         """
 
     def take_over(self, key: OnceKey, *, old_mark: bytes, mark: bytes, now: int) -> OnceCall | None:
-        """Replace the mark of a call by ``mark`` and its start by ``now``, if it still has ``old_mark`` and no answer.
+        """Give a call the mark ``mark`` and the start ``now``, if the call still has ``old_mark`` and no answer.
 
         Return the call that is stored afterwards, or ``None`` if no call is stored.
         """

@@ -103,7 +103,7 @@ def verify_signature(  # noqa: PLR0913 - verified against expectations, each of 
     - ``key``: a public key or an HMAC secret. The algorithm follows from the key, never from the message.
     - ``expected_authorities``: the accepted hosts, in development also ``*.local``.
     - ``now``: in seconds since the epoch.
-    - ``tell_authorities``: list the accepted hosts in the error, in development.
+    - ``tell_authorities``: list the accepted hosts in the error. True in development only.
 
     Raises, in this order:
         InsufficientCoverage: the signature does not cover a required component.

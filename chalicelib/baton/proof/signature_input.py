@@ -135,7 +135,7 @@ def signature_missing(message: Message, profile: Profile = BATON) -> SignatureRe
 
 
 def find_input(text: str, tag: str = TAG) -> SignatureInput | None:
-    """Return the member of a Signature-Input field that has this tag, or ``None`` if there is none.
+    """Return the member with this tag from a Signature-Input field, or ``None`` if no member has the tag.
 
     Raises:
         NotStructured: the field is not a dictionary.
