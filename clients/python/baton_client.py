@@ -2103,7 +2103,7 @@ class BatonClient:
     def _exchange(self, parent: Session, patience: _Patience) -> Session:
         """Exchange `parent` for its child, or return what another process has stored in its place."""
         if not self._exchanging.acquire(timeout=min(max(0.0, patience.left_s()), threading.TIMEOUT_MAX)):  # Rule 2.
-            raise Offline("Another thread waits for the answer to an exchange. No login has ended.")
+            raise Offline("Another thread waits for the answer to an exchange. The login is kept.")
         try:
             for asked in range(2):
                 try:
@@ -2115,7 +2115,7 @@ class BatonClient:
                 if standing != parent:  # Rule 6: another process has stored another token.
                     return standing
                 if asked == 0 and not patience.pause(MOMENT_S):  # Rule 8: try once more after a short wait.
-                    raise Offline("No time was left to repeat the exchange after `superseded`. No login has ended.")
+                    raise Offline("No time was left to repeat the exchange after `superseded`. The login is kept.")
             return self._session_after_copy(parent, patience)
         except _StorageMovedError:
             return self._current()
@@ -2276,7 +2276,7 @@ class BatonClient:
             if not patience.pause(trouble.retry_after_s):
                 if isinstance(trouble, Refused) and trouble.untouched:
                     raise trouble
-                raise Offline(f"No answer in time. No login has ended. Last problem: {trouble}", trouble) from trouble
+                raise Offline(f"No answer in time. The login is kept. Last problem: {trouble}", trouble) from trouble
 
     def _send(self, request: Request, patience: _Patience, *, team: bool = False) -> Answer:
         before = self._clock()
@@ -2540,7 +2540,7 @@ def _storage_trouble() -> Iterator[None]:
         raise
     except Exception as error:
         raise StorageUnavailable(
-            f"The storage cannot be used now ({type(error).__name__}: {error}). No login has ended: repeat the call."
+            f"The storage cannot be used now ({type(error).__name__}: {error}). The login is kept: repeat the call."
         ) from error
 
 

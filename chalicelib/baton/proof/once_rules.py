@@ -10,7 +10,7 @@ creates a key for each operation, stores the key, and sends it as ``Idempotency-
    that the stored mark is still this mark. So if another request takes the call over, a late write changes nothing.
 4. Lambda stops a run within ``ONCE_RUN_MAX_S``. So a running call that is older will never have an answer.
 5. Baton cannot find out whether a stopped run took effect. So the author of the view sets ``retry_safe`` if a second
-   run does no harm. Without ``retry_safe``, such a call never runs again.
+   run does no harm. Without ``retry_safe``, such a call does not run again before it expires.
 
 | the next request finds | verdict | answer |
 |---|---|---|

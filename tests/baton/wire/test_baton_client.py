@@ -394,7 +394,7 @@ class TestRule5:
         def dead(request: Request, timeout_s: float) -> Answer:
             raise TimeoutError(f"{request.method} took longer than {timeout_s}")
 
-        with pytest.raises(Offline, match="No login has ended"):
+        with pytest.raises(Offline, match="The login is kept"):
             client_of(server, storage, transport=dead).me()
         assert storage.read() == before
         assert client.me()

@@ -92,7 +92,7 @@ class ProviderTokensContract(Contract):
         assert storage.provider_tokens.waiting(WAITING.shard) == (WAITING,)
 
     def test_the_token_of_a_forgotten_identity_waits(self, storage: StorageUnderTest) -> None:
-        """If ``forget`` deletes the identity, its token waits for revocation. For another account, it does nothing."""
+        """If ``forget`` deletes the identity, its token waits for revocation. It does nothing for another account."""
         self.signed_up(storage)
         storage.identities.forget(APPLE.index, SOMEBODY_ELSE, now=LATER)
         assert (storage.identities.get(APPLE.index), self.waiting(storage)) == (APPLE, [])

@@ -198,7 +198,7 @@ export async function guarded(work) {
     return await work();
   } catch (error) {
     if (error instanceof BatonError) throw error;
-    throw new StorageUnavailable("The storage cannot be used now. No login has ended: repeat the call.", error);
+    throw new StorageUnavailable("The storage cannot be used now. The login is kept: repeat the call.", error);
   }
 }
 

@@ -31,16 +31,16 @@ export class LoggedOut extends NotLoggedIn {
   }
 }
 
-/** There was no answer in time. Nothing ended, and the next call continues. `last` describes the last failure. */
+/** There was no answer in time. The login is kept, and the next call continues. `last` describes the last failure. */
 export class Offline extends BatonError {
   /** @param {string} last */
   constructor(last) {
-    super("offline", `No answer in time. No login has ended. Last problem: ${last}`);
+    super("offline", `No answer in time. The login is kept. Last problem: ${last}`);
     this.last = last;
   }
 }
 
-/** The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended. */
+/** The call was sent, and its outcome is unknown. Check it before a repetition. The login is kept. */
 export class AnswerLost extends BatonError {
   /** @param {string} last @param {Refused | null} refusal */
   constructor(last, refusal = null) {
@@ -49,7 +49,7 @@ export class AnswerLost extends BatonError {
   }
 }
 
-/** The record or the key cannot be used now. No login has ended: repeat the call. */
+/** The record or the key cannot be used now. The login is kept: repeat the call. */
 export class StorageUnavailable extends BatonError {
   /** @param {string} message @param {unknown} [cause] */
   constructor(message, cause) {

@@ -36,7 +36,7 @@ extension Baton {
         } catch let error as BatonError {
             throw error
         } catch {
-            throw BatonError.storageUnavailable("The storage cannot be used now. No login has ended: repeat the call.", cause: error)
+            throw BatonError.storageUnavailable("The storage cannot be used now. The login is kept: repeat the call.", cause: error)
         }
     }
 

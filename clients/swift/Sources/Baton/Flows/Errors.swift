@@ -8,11 +8,11 @@ public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError
     /// The login has ended, and the client has removed it from the storage.
     /// `confirmed` is false if the server has not yet confirmed the end.
     case loggedOut(reason: String?, confirmed: Bool)
-    /// There was no answer in time. Nothing ended, and the next call continues. `last` describes the last failure.
+    /// There was no answer in time. The login is kept, and the next call continues. `last` describes the last failure.
     case offline(last: String)
-    /// The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended.
+    /// The call was sent, and its outcome is unknown. Check it before a repetition. The login is kept.
     case answerLost(last: String, refused: Refused?)
-    /// The record or the key cannot be used now. No login has ended: repeat the call.
+    /// The record or the key cannot be used now. The login is kept: repeat the call.
     case storageUnavailable(String, cause: (any Error)?)
     /// The record cannot be parsed, or a newer client wrote it. It was not changed.
     case brokenStorage(String)
@@ -38,7 +38,7 @@ public enum BatonError: Error, Sendable, CustomStringConvertible, LocalizedError
         switch self {
         case .notLoggedIn(let message), .storageUnavailable(let message, _), .brokenStorage(let message): message
         case .loggedOut(let reason, _): "This login has ended (\(reason ?? "no reason given")). Log in again."
-        case .offline(let last): "No answer in time. No login has ended. Last problem: \(last)"
+        case .offline(let last): "No answer in time. The login is kept. Last problem: \(last)"
         case .answerLost(let last, _): "The call may have been carried out, or not: \(last)"
         case .refused(let refused): refused.description
         }

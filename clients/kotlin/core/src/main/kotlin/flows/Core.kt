@@ -195,5 +195,5 @@ internal suspend fun <T> guarded(work: () -> T): T =
     } catch (error: CancellationException) {
         throw error
     } catch (error: Exception) {
-        throw StorageUnavailable("The storage cannot be used now. No login has ended: repeat the call.", error)
+        throw StorageUnavailable("The storage cannot be used now. The login is kept: repeat the call.", error)
     }

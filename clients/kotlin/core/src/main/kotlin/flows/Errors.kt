@@ -14,15 +14,15 @@ public open class NotLoggedIn internal constructor(message: String = "This devic
 public class LoggedOut internal constructor(public val reason: String?, public val confirmed: Boolean = true) :
     NotLoggedIn("This login has ended (${reason ?: "no reason given"}). Log in again.", "logged_out")
 
-/** There was no answer in time. Nothing ended, and the next call continues. [last] describes the last failure. */
+/** There was no answer in time. The login is kept, and the next call continues. [last] describes the last failure. */
 public class Offline internal constructor(public val last: String) :
-    BatonException("offline", "No answer in time. No login has ended. Last problem: $last")
+    BatonException("offline", "No answer in time. The login is kept. Last problem: $last")
 
-/** The call was sent, and its outcome is unknown. Check it before a repetition. Nothing ended. */
+/** The call was sent, and its outcome is unknown. Check it before a repetition. The login is kept. */
 public class AnswerLost internal constructor(public val last: String, refusal: Refused? = null) :
     BatonException("answer_lost", "The call may have been carried out, or not: $last", refusal)
 
-/** The record or the key cannot be used now. No login has ended: repeat the call. */
+/** The record or the key cannot be used now. The login is kept: repeat the call. */
 public class StorageUnavailable(message: String, cause: Throwable? = null) : BatonException("storage_unavailable", message, cause)
 
 /** The record cannot be parsed, or a newer client wrote it. It was not changed. */
